@@ -1,0 +1,3651 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Trace events that programs define and write.
+ *
+ * A program registers an event through the tracefs file user_events_data and
+ * names a bit in its memory, which is set while anybody listens; what it then
+ * writes to that file reaches ftrace, perf and BPF as any event does. The
+ * interface is described in Documentation/trace/user_events.rst.
+ *
+ *   formats    what a command string says: name, fields, print fmt
+ *   enablers   bits in the memory of programs and in pages of ours
+ *   events     group, registry, consumers, lifetime
+ *   records    stage, check, deliver to every consumer, batches, losses
+ *   files      user_events_data, user_events_status, dynamic_events, sysctl
+ *
+ * Locks, outermost first:
+ *
+ *   user_event_file.lock   the index table of one open file (writers)
+ *   event_mutex            the registry, consumers coming and going, the
+ *                          enablers of an event and of a set, every word
+ *                          that is written in the memory of a program
+ *   mmap_lock              only tried while event_mutex is held; waited for
+ *                          only by those who hold nothing
+ *   owners_lock (spin)     owners of a set, user_event_seq
+ *   siglock (spin)         who is attached to an owner
+ *
+ * Nothing that can fault in memory of a program runs under any of them but
+ * mmap_lock.
+ */
+
+#define pr_fmt(fmt) "user_events: " fmt
+
+#include <linux/anon_inodes.h>
+#include <linux/compat.h>
+#include <linux/ctype.h>
+#include <linux/fs.h>
+#include <linux/hashtable.h>
+#include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/ioctl.h>
+#include <linux/jhash.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/perf_event.h>
+#include <linux/rhashtable.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/sysctl.h>
+#include <linux/tracefs.h>
+#include <linux/uaccess.h>
+#include <linux/uio.h>
+#include <linux/unaligned.h>
+#include <linux/user_events.h>
+#include <linux/userfaultfd_k.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include "../events/internal.h"
+#include "trace.h"
+#include "trace_dynevent.h"
+#include "trace_output.h"
+
+/* Bytes of a command string, its NUL included. */
+#define USER_EVENT_MAX_COMMAND		512
+
+/* Most bytes the declared fields of an event may take. */
+#define USER_EVENT_MAX_FIELDS_SIZE	SZ_64K
+
+/* No consumer takes a record of more: the largest sub-buffer of ftrace. */
+#define USER_EVENT_MAX_RECORD		SZ_1M
+
+/* Records of up to this many bytes are staged on the stack. */
+#define USER_EVENT_STACK_RECORD		512
+
+/* Pages of enable words that one open file may map. */
+#define USER_EVENT_MAX_PAGES		16
+
+/* How often a page is faulted in for one update of a word. */
+#define USER_EVENT_FAULT_ATTEMPTS	10
+
+/*
+ * Formats: what a command string says.
+ *
+ * A format is written once by format_parse() and read-only from then on. The
+ * event made from it owns it.
+ */
+
+/* How the bytes of a field are found. */
+enum user_event_place {
+	PLACE_INLINE,		/* they are the field */
+	PLACE_DATA_LOC,		/* offset counts from the start of the record */
+	PLACE_REL_LOC,		/* offset counts from the end of the field */
+};
+
+/**
+ * struct user_event_field - a declared field
+ * @type: type as written, one space between its words
+ * @name: name
+ * @offset: bytes from the start of the record, common fields included
+ * @size: bytes
+ * @place: how its bytes are found
+ * @has_size: the size is part of the declaration (struct)
+ * @is_char: type of characters; those a location points at end in NUL
+ */
+struct user_event_field {
+	const char		*type;
+	const char		*name;
+	u32			offset;
+	u32			size;
+	u8			place;
+	bool			has_size;
+	bool			is_char;
+};
+
+/**
+ * struct user_event_format - name and fields of an event
+ * @name: name of the event, points into @text
+ * @text: command string, cut into the strings the fields point to
+ * @payload_size: bytes of all fields, least payload of a write
+ * @nr_fields: elements of @fields
+ * @nr_locations: how many of them are not PLACE_INLINE
+ * @fields: in the order declared
+ */
+struct user_event_format {
+	const char		*name;
+	char			*text;
+	u32			payload_size;
+	u16			nr_fields;
+	u16			nr_locations;
+	struct user_event_field	fields[];
+};
+
+struct basic_type {
+	const char		*name;
+	u8			size;
+	const char		*print;
+};
+
+static const struct basic_type basic_types[] = {
+	{ "s8",			1, "%d" },
+	{ "u8",			1, "%u" },
+	{ "s16",		2, "%d" },
+	{ "u16",		2, "%u" },
+	{ "s32",		4, "%d" },
+	{ "u32",		4, "%u" },
+	{ "s64",		8, "%lld" },
+	{ "u64",		8, "%llu" },
+	{ "char",		1, "%d" },
+	{ "unsigned char",	1, "%u" },
+	{ "short",		2, "%d" },
+	{ "unsigned short",	2, "%u" },
+	{ "int",		4, "%d" },
+	{ "unsigned int",	4, "%u" },
+};
+
+static const struct basic_type *find_basic_type(const char *type)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(basic_types); i++) {
+		if (!strcmp(basic_types[i].name, type))
+			return &basic_types[i];
+	}
+	return NULL;
+}
+
+/* N of "char[N]" and "unsigned char[N]", 0 for any other type. */
+static u32 char_array_size(const char *type)
+{
+	char digits[7];
+	size_t len;
+	u32 size;
+
+	if (!str_has_prefix(type, "char[") &&
+	    !str_has_prefix(type, "unsigned char["))
+		return 0;
+
+	type = strchr(type, '[') + 1;
+	len = strcspn(type, "]");
+	if (!len || len >= sizeof(digits) || strcmp(type + len, "]"))
+		return 0;
+
+	memcpy(digits, type, len);
+	digits[len] = '\0';
+	if (!isxdigit(digits[0]) ||
+	    kstrtou32(digits, str_has_prefix(digits, "0x") ? 16 : 10, &size))
+		return 0;
+
+	return size <= 1024 ? size : 0;
+}
+
+/* Cut the next word off *text, NULL where none is left. */
+static char *next_word(char **text)
+{
+	char *word = skip_spaces(*text);
+	char *end = word;
+
+	if (!*word)
+		return NULL;
+
+	while (*end && !isspace(*end))
+		end++;
+
+	*text = end;
+	if (*end) {
+		*end = '\0';
+		*text = end + 1;
+	}
+	return word;
+}
+
+/* Words of a location's type: letters, digits, and what arrays need. */
+static bool is_type_word(const char *word)
+{
+	while (isalnum(*word) || *word == '_' || *word == '[' || *word == ']' ||
+	       *word == '*')
+		word++;
+	return !*word;
+}
+
+/*
+ * Move @word to where the type in @type ends, one space in front. The words
+ * of a type come from the same text with at least one space between them, so
+ * it never grows over what has not been read.
+ */
+static void append_word(char *type, const char *word)
+{
+	size_t len = strlen(type);
+
+	type[len] = ' ';
+	memmove(type + len + 1, word, strlen(word) + 1);
+}
+
+static int parse_struct(struct user_event_field *field, char *type, char *text)
+{
+	const char *tag = next_word(&text);
+	const char *name = next_word(&text);
+	const char *size = next_word(&text);
+
+	if (!size || next_word(&text) || !is_good_name(tag) ||
+	    !isdigit(size[0]) || kstrtou32(size, 10, &field->size) ||
+	    !field->size)
+		return -EINVAL;
+
+	append_word(type, tag);
+	field->name = name;
+	field->has_size = true;
+	return 0;
+}
+
+static int parse_location(struct user_event_field *field, char *type, char *text)
+{
+	const char *word = next_word(&text);
+	const char *next = next_word(&text);
+
+	if (!next)
+		return -EINVAL;
+
+	for (; next; next = next_word(&text)) {
+		if (!is_type_word(word))
+			return -EINVAL;
+		append_word(type, word);
+		word = next;
+	}
+
+	field->name = word;
+	field->size = sizeof(u32);
+	/* The same test as filter_assign_type(): its strings end in NUL. */
+	field->is_char = strstr(type, "char");
+	return 0;
+}
+
+static int parse_plain(struct user_event_field *field, char *type, char *text)
+{
+	const struct basic_type *basic;
+	const char *word;
+
+	if (!strcmp(type, "unsigned")) {
+		word = next_word(&text);
+		if (!word)
+			return -EINVAL;
+		append_word(type, word);
+	}
+
+	field->name = next_word(&text);
+	if (!field->name || next_word(&text))
+		return -EINVAL;
+
+	basic = find_basic_type(type);
+	field->size = basic ? basic->size : char_array_size(type);
+	field->is_char = !basic;
+	return field->size ? 0 : -EINVAL;
+}
+
+static int parse_field(struct user_event_field *field, char *text)
+{
+	char *type = next_word(&text);
+	int ret;
+
+	if (!type)
+		return -EINVAL;
+
+	field->type = type;
+	if (!strcmp(type, "struct")) {
+		ret = parse_struct(field, type, text);
+	} else if (!strcmp(type, "__data_loc")) {
+		field->place = PLACE_DATA_LOC;
+		ret = parse_location(field, type, text);
+	} else if (!strcmp(type, "__rel_loc")) {
+		field->place = PLACE_REL_LOC;
+		ret = parse_location(field, type, text);
+	} else {
+		ret = parse_plain(field, type, text);
+	}
+
+	if (!ret && !is_good_name(field->name))
+		ret = -EINVAL;
+	return ret;
+}
+
+/* Names become directories, next to the files named here. */
+static bool is_event_name(const char *name)
+{
+	const char *c;
+
+	for (c = name; *c; c++) {
+		if (!isgraph(*c) && isascii(*c))
+			return false;
+		if (*c == '/')
+			return false;
+	}
+	return c != name && strcmp(name, ".") && strcmp(name, "..") &&
+	       strcmp(name, "enable") && strcmp(name, "filter");
+}
+
+static int parse_fields(struct user_event_format *format, char *text)
+{
+	u32 offset = sizeof(struct trace_entry);
+	struct user_event_field *field;
+	char *part;
+	int ret;
+
+	while ((part = strsep(&text, ";"))) {
+		/* Nothing behind the last ';', or one ';' and no field at all */
+		if (!*skip_spaces(part) && !*skip_spaces(text ?: part) &&
+		    (!text || !format->nr_fields))
+			break;
+
+		field = &format->fields[format->nr_fields++];
+		ret = parse_field(field, part);
+		if (ret)
+			return ret;
+
+		field->offset = offset;
+		if (field->size > USER_EVENT_MAX_FIELDS_SIZE)
+			return -EINVAL;
+		offset += field->size;
+		if (offset > USER_EVENT_MAX_FIELDS_SIZE)
+			return -EINVAL;
+		format->nr_locations += field->place != PLACE_INLINE;
+	}
+
+	format->payload_size = offset - sizeof(struct trace_entry);
+	return 0;
+}
+
+static void format_free(struct user_event_format *format)
+{
+	if (!format)
+		return;
+
+	kfree(format->text);
+	kfree(format);
+}
+
+DEFINE_FREE(user_event_format, struct user_event_format *,
+	    if (!IS_ERR(_T)) format_free(_T))
+
+/**
+ * format_parse - read a command string
+ * @command: "name[:flags] [field][; field]...", without the "u:" prefix
+ *
+ * Context: process context, may sleep.
+ * Return: a format that the caller has to hand to format_free(), or an
+ * ERR_PTR(): -EINVAL where the command is malformed, -ENOMEM.
+ */
+static struct user_event_format *format_parse(const char *command)
+{
+	struct user_event_format *format __free(user_event_format) = NULL;
+	char *name, *rest;
+	size_t parts = 1;
+	const char *c;
+	int ret;
+
+	for (c = command; *c; c++)
+		parts += *c == ';';
+
+	format = kzalloc(struct_size(format, fields, parts), GFP_KERNEL_ACCOUNT);
+	if (!format)
+		return ERR_PTR(-ENOMEM);
+
+	format->text = kstrdup(command, GFP_KERNEL_ACCOUNT);
+	if (!format->text)
+		return ERR_PTR(-ENOMEM);
+
+	name = format->text;
+	for (rest = name; *rest && !isspace(*rest) && *rest != ';'; rest++)
+		;
+
+	/* The ';' of "name;" ends an empty field list. */
+	if (*rest) {
+		bool empty = *rest == ';';
+
+		*rest++ = '\0';
+		if (empty && *skip_spaces(rest))
+			return ERR_PTR(-EINVAL);
+	}
+
+	/* No text flag exists. */
+	if (!is_event_name(name) || strchr(name, ':'))
+		return ERR_PTR(-EINVAL);
+
+	format->name = name;
+	ret = parse_fields(format, rest);
+	if (ret)
+		return ERR_PTR(ret);
+
+	return_ptr(format);
+}
+
+static bool formats_match(const struct user_event_format *a,
+			  const struct user_event_format *b)
+{
+	int i;
+
+	if (a->nr_fields != b->nr_fields || a->payload_size != b->payload_size)
+		return false;
+
+	for (i = 0; i < a->nr_fields; i++) {
+		const struct user_event_field *x = &a->fields[i];
+		const struct user_event_field *y = &b->fields[i];
+
+		if (x->size != y->size || strcmp(x->name, y->name) ||
+		    strcmp(x->type, y->type))
+			return false;
+	}
+	return true;
+}
+
+static u32 format_hash(const struct user_event_format *format, u32 seed)
+{
+	int i;
+
+	for (i = 0; i < format->nr_fields; i++) {
+		const struct user_event_field *field = &format->fields[i];
+
+		seed = jhash(field->type, strlen(field->type), seed);
+		seed = jhash(field->name, strlen(field->name), seed);
+		seed = jhash_1word(field->size, seed);
+	}
+	return seed;
+}
+
+static const char *field_print(const struct user_event_field *field)
+{
+	const struct basic_type *basic;
+
+	if (field->place != PLACE_INLINE)
+		return field->is_char ? "%s" : "%llu";
+	if (field->is_char)
+		return "%s";
+
+	basic = find_basic_type(field->type);
+	return basic ? basic->print : "%llu";
+}
+
+static const char *field_accessor(const struct user_event_field *field)
+{
+	if (field->place == PLACE_DATA_LOC && field->is_char)
+		return ", __get_str(%s)";
+	if (field->place == PLACE_REL_LOC && field->is_char)
+		return ", __get_rel_str(%s)";
+	return ", REC->%s";
+}
+
+/* As snprintf(): the length that is needed, of which @size is written. */
+static size_t format_print_fmt(const struct user_event_format *format,
+			       char *buf, size_t size)
+{
+	size_t len = 0;
+	int i;
+
+#define room	(buf + min(len, size)), (size - min(len, size))
+	len += snprintf(room, "\"");
+	for (i = 0; i < format->nr_fields; i++) {
+		len += snprintf(room, "%s%s=%s", i ? " " : "",
+				format->fields[i].name,
+				field_print(&format->fields[i]));
+	}
+	len += snprintf(room, "\"");
+	for (i = 0; i < format->nr_fields; i++) {
+		len += snprintf(room, field_accessor(&format->fields[i]),
+				format->fields[i].name);
+	}
+#undef room
+	return len;
+}
+
+static char *format_make_print_fmt(const struct user_event_format *format)
+{
+	size_t size = format_print_fmt(format, NULL, 0) + 1;
+	char *print_fmt = kmalloc(size, GFP_KERNEL_ACCOUNT);
+
+	if (print_fmt)
+		format_print_fmt(format, print_fmt, size);
+	return print_fmt;
+}
+
+/*
+ * Events: group, registry, lifetime.
+ *
+ * Every reference to an event has a name, see struct user_event. Whoever drops
+ * the last one in a system call destroys the event in that call. Only the
+ * callbacks of ftrace and perf must not destroy the call that is calling them:
+ * they leave the last reference to user_event_orphans, from where a work item
+ * drops it, or before that anybody who registers, deletes or drops another.
+ * An event that ftrace still points to, from an eprobe for example, waits
+ * there as well.
+ */
+
+/**
+ * struct user_event_group - everything an open file can see
+ * @events: registry, all events by name and, for multi-format events, fields
+ * @list: all events in the order created
+ * @multi: those of them that are multi-format
+ * @nr_events: elements of @list, bounded by user_events_max
+ * @next_id: suffix of the next multi-format event, never used twice
+ * @single_class: what ftrace needs to know of single-format events
+ * @multi_class: the same of multi-format events
+ * @dyn_ops: what dynamic_events calls for events of the group
+ *
+ * All is changed under event_mutex; @events is searched under RCU as well.
+ */
+struct user_event_group {
+	struct rhashtable		events;
+	struct list_head		list;
+	struct list_head		multi;
+	unsigned int			nr_events;
+	u64				next_id;
+	struct trace_event_class	single_class;
+	struct trace_event_class	multi_class;
+	struct dyn_event_operations	*dyn_ops;
+};
+
+/* Who may lose a record, and why. */
+enum user_event_consumer {
+	CONSUMER_FTRACE,
+	CONSUMER_PERF,
+	NR_CONSUMERS,
+};
+
+enum user_event_loss {
+	LOSS_TOO_BIG,
+	LOSS_FULL,
+	LOSS_RECURSION,
+	LOSS_NO_MEMORY,
+	NR_LOSSES,
+};
+
+static const char * const consumer_names[NR_CONSUMERS] = { "ftrace", "perf" };
+
+static const char * const loss_names[NR_LOSSES] = {
+	"too_big", "full", "recursion", "no_memory",
+};
+
+/**
+ * struct user_event_files - the ftrace instances that record an event
+ * @rcu: freed after readers
+ * @nr: elements of @file
+ * @file: a file may be NULL if it could not be taken out for lack of memory
+ */
+struct user_event_files {
+	struct rcu_head			rcu;
+	unsigned int			nr;
+	struct trace_event_file		*file[];
+};
+
+/**
+ * struct user_event - an event
+ * @format: name and fields, owned
+ * @files: instances that record it; changed under event_mutex, read under RCU
+ * @perf: perf events exist for it; call.perf_events is valid while set
+ * @enabled: any consumer is attached, what the enable bits say
+ * @persistent: the registry holds a reference, event_mutex
+ * @refs: one each for the registry, an index of a file, an enabler, an
+ *	instance that records, perf. Drops to 0 only under event_mutex, and
+ *	the event is out of the registry when that is released.
+ * @call: what ftrace, perf and BPF know of the event
+ * @tracepoint: carries the name for @call; nothing is ever hooked to it
+ * @fields: fields as ftrace wants them
+ * @enablers: words that show @enabled, event_mutex
+ * @group: group it belongs to
+ * @node: in group->events
+ * @link: in group->list
+ * @multi_link: in group->multi, empty for a single-format event
+ * @orphan_link: in user_event_orphans while that holds a reference
+ * @dyn_event: in the list of dynamic_events
+ * @rcu: freed after readers of the registry
+ * @lost: records lost, written only where one is
+ *
+ * The first part is what a write reads; nothing of it is written while
+ * consumers neither come nor go.
+ */
+struct user_event {
+	struct user_event_format	*format;
+	struct user_event_files __rcu	*files;
+	bool				perf;
+	bool				enabled;
+	struct trace_event_call		call;
+
+	refcount_t			refs ____cacheline_aligned_in_smp;
+	bool				persistent;
+	struct tracepoint		tracepoint;
+	struct list_head		fields;
+	struct list_head		enablers;
+	struct user_event_group		*group;
+	struct rhash_head		node;
+	struct list_head		link;
+	struct list_head		multi_link;
+	struct list_head		orphan_link;
+	struct dyn_event		dyn_event;
+	struct rcu_head			rcu;
+	atomic_long_t			lost[NR_CONSUMERS][NR_LOSSES];
+};
+
+/* What the registry is searched for. */
+struct user_event_lookup {
+	const struct user_event_format	*format;
+	bool				multi;
+};
+
+static bool is_multi(const struct user_event *event)
+{
+	return event->call.class == &event->group->multi_class;
+}
+
+static u32 hash_event(const struct user_event_format *format, bool multi, u32 seed)
+{
+	seed = jhash(format->name, strlen(format->name), seed);
+	return multi ? format_hash(format, ~seed) : seed;
+}
+
+static u32 hash_lookup(const void *data, u32 len, u32 seed)
+{
+	const struct user_event_lookup *lookup = data;
+
+	return hash_event(lookup->format, lookup->multi, seed);
+}
+
+static u32 hash_registered(const void *data, u32 len, u32 seed)
+{
+	const struct user_event *event = data;
+
+	return hash_event(event->format, is_multi(event), seed);
+}
+
+/* A multi-format event is what its fields say, others are by name alone. */
+static int compare_registered(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct user_event_lookup *lookup = arg->key;
+	const struct user_event *event = obj;
+
+	if (is_multi(event) != lookup->multi ||
+	    strcmp(event->format->name, lookup->format->name))
+		return 1;
+	return lookup->multi && !formats_match(event->format, lookup->format);
+}
+
+static const struct rhashtable_params registry_params = {
+	.head_offset		= offsetof(struct user_event, node),
+	.hashfn			= hash_lookup,
+	.obj_hashfn		= hash_registered,
+	.obj_cmpfn		= compare_registered,
+	.automatic_shrinking	= true,
+};
+
+/* Most events a group may hold. */
+static unsigned int user_events_max = 32768;
+
+/* Events with a reference that could not be dropped yet, event_mutex. */
+static LIST_HEAD(user_event_orphans);
+
+static struct user_event *event_of_call(struct trace_event_call *call)
+{
+	return container_of(call, struct user_event, call);
+}
+
+static struct list_head *user_event_get_fields(struct trace_event_call *call)
+{
+	return &event_of_call(call)->fields;
+}
+
+/* Called by ftrace for each instance while there are no fields. */
+static int user_event_define_fields(struct trace_event_call *call)
+{
+	const struct user_event_format *format = event_of_call(call)->format;
+	const struct user_event_field *field;
+	int ret;
+
+	for (field = format->fields; field < format->fields + format->nr_fields; field++) {
+		ret = trace_define_field(call, field->type, field->name,
+					 field->offset, field->size,
+					 field->type[0] != 'u', FILTER_OTHER);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static struct trace_event_fields user_event_fields_array[] = {
+	{ .type = TRACE_FUNCTION_TYPE, .define_fields = user_event_define_fields },
+	{}
+};
+
+/* By the list of fields: what a program wrote never is a format string. */
+static enum print_line_t user_event_print(struct trace_iterator *iter, int flags,
+					  struct trace_event *event)
+{
+	return print_event_fields(iter, event);
+}
+
+static struct trace_event_functions user_event_functions = {
+	.trace = user_event_print,
+};
+
+static void user_event_free(struct user_event *event)
+{
+	if (event->tracepoint.name != event->format->name)
+		kfree(event->tracepoint.name);
+	kfree(event->call.print_fmt);
+	format_free(event->format);
+	kfree(event);
+}
+
+static void user_event_free_rcu(struct rcu_head *rcu)
+{
+	user_event_free(container_of(rcu, struct user_event, rcu));
+}
+
+/*
+ * Take @event, whose references are gone, out of sight for good. An event
+ * that ftrace has not let go of is left alone.
+ */
+static int user_event_destroy(struct user_event *event)
+{
+	struct user_event_group *group = event->group;
+	int ret;
+
+	lockdep_assert_held(&event_mutex);
+
+	ret = trace_remove_event_call(&event->call);
+	if (ret)
+		return ret;
+
+	dyn_event_remove(&event->dyn_event);
+	rhashtable_remove_fast(&group->events, &event->node, registry_params);
+	list_del(&event->link);
+	list_del(&event->multi_link);
+	group->nr_events--;
+	call_rcu(&event->rcu, user_event_free_rcu);
+	return 0;
+}
+
+/* Drop what may be the last reference, event_mutex is held. */
+static void user_event_put_locked(struct user_event *event)
+{
+	lockdep_assert_held(&event_mutex);
+
+	if (refcount_dec_not_one(&event->refs))
+		return;
+
+	if (trace_event_dyn_busy(&event->call)) {
+		list_add_tail(&event->orphan_link, &user_event_orphans);
+		return;
+	}
+
+	/* Found in the registry since. */
+	if (!refcount_dec_and_test(&event->refs))
+		return;
+
+	if (user_event_destroy(event)) {
+		refcount_set(&event->refs, 1);
+		list_add_tail(&event->orphan_link, &user_event_orphans);
+	}
+}
+
+/* Drop the references that had to wait, as far as that is possible now. */
+static void put_orphans(void)
+{
+	struct user_event *event, *next;
+	LIST_HEAD(orphans);
+
+	lockdep_assert_held(&event_mutex);
+
+	list_splice_init(&user_event_orphans, &orphans);
+	list_for_each_entry_safe(event, next, &orphans, orphan_link) {
+		list_del_init(&event->orphan_link);
+		user_event_put_locked(event);
+	}
+}
+
+static void orphan_work_fn(struct work_struct *work)
+{
+	guard(mutex)(&event_mutex);
+	put_orphans();
+}
+
+static DECLARE_WORK(orphan_work, orphan_work_fn);
+
+/* Drop a reference from a callback of ftrace or perf on this very event. */
+static void user_event_put_later(struct user_event *event)
+{
+	lockdep_assert_held(&event_mutex);
+
+	if (refcount_dec_not_one(&event->refs))
+		return;
+
+	list_add_tail(&event->orphan_link, &user_event_orphans);
+	schedule_work(&orphan_work);
+}
+
+/**
+ * user_event_put - drop a reference
+ * @event: event, which is destroyed if that was the last
+ *
+ * Context: process context, takes event_mutex if need be.
+ */
+static void user_event_put(struct user_event *event)
+{
+	bool dropped = refcount_dec_not_one(&event->refs);
+
+	/* What an orphan waited for may be gone by now. */
+	if (dropped && list_empty_careful(&user_event_orphans))
+		return;
+
+	guard(mutex)(&event_mutex);
+	if (!dropped)
+		user_event_put_locked(event);
+	put_orphans();
+}
+
+/*
+ * ftrace adds an event to all its instances and does not say where that
+ * failed: look at the first of them, where it is the latest addition.
+ */
+static bool ftrace_took_event(struct user_event *event)
+{
+	struct trace_array *tr = top_trace_array();
+	struct trace_event_file *file;
+
+	if (!tr)
+		return false;
+
+	file = list_first_entry_or_null(&tr->events, struct trace_event_file, list);
+	return file && file->event_call == &event->call && file->ei &&
+	       list_count_nodes(&event->fields) == event->format->nr_fields;
+}
+
+/* Show @event to ftrace and enter it in the registry. */
+static int user_event_publish(struct user_event *event)
+{
+	struct user_event_group *group = event->group;
+	int ret;
+
+	if (!register_trace_event(&event->call.event))
+		return -EMFILE;
+
+	ret = trace_add_event_call(&event->call);
+	if (ret) {
+		unregister_trace_event(&event->call.event);
+		return ret;
+	}
+
+	ret = ftrace_took_event(event) ? 0 : -ENOMEM;
+	if (!ret && rhashtable_insert_fast(&group->events, &event->node, registry_params))
+		ret = -ENOMEM;
+	if (ret) {
+		trace_remove_event_call(&event->call);
+		return ret;
+	}
+
+	dyn_event_add(&event->dyn_event, &event->call);
+	list_add_tail(&event->link, &group->list);
+	if (is_multi(event)) {
+		list_add_tail(&event->multi_link, &group->multi);
+		group->next_id++;
+	}
+	group->nr_events++;
+	return 0;
+}
+
+/*
+ * Make an event of @format, which it takes over on success. The reference is
+ * the caller's.
+ */
+static struct user_event *user_event_create(struct user_event_group *group,
+					    struct user_event_format *format,
+					    bool multi)
+{
+	struct user_event *event;
+	int ret;
+
+	lockdep_assert_held(&event_mutex);
+
+	if (group->nr_events >= READ_ONCE(user_events_max))
+		return ERR_PTR(-EMFILE);
+
+	event = kzalloc(sizeof(*event), GFP_KERNEL_ACCOUNT);
+	if (!event)
+		return ERR_PTR(-ENOMEM);
+
+	event->format = format;
+	event->group = group;
+	refcount_set(&event->refs, 1);
+	INIT_LIST_HEAD(&event->fields);
+	INIT_LIST_HEAD(&event->enablers);
+	INIT_LIST_HEAD(&event->link);
+	INIT_LIST_HEAD(&event->multi_link);
+	INIT_LIST_HEAD(&event->orphan_link);
+	dyn_event_init(&event->dyn_event, group->dyn_ops);
+
+	event->tracepoint.name = format->name;
+	if (multi)
+		event->tracepoint.name = kasprintf(GFP_KERNEL_ACCOUNT, "%s.%llx",
+						   format->name, group->next_id);
+	event->call.print_fmt = format_make_print_fmt(format);
+	event->call.class = multi ? &group->multi_class : &group->single_class;
+	event->call.tp = &event->tracepoint;
+	event->call.flags = TRACE_EVENT_FL_TRACEPOINT | TRACE_EVENT_FL_DYNAMIC;
+	event->call.event.funcs = &user_event_functions;
+
+	ret = -ENOMEM;
+	if (event->tracepoint.name && event->call.print_fmt)
+		ret = user_event_publish(event);
+	if (ret) {
+		event->format = NULL;
+		if (event->tracepoint.name != format->name)
+			kfree(event->tracepoint.name);
+		kfree(event->call.print_fmt);
+		kfree(event);
+		return ERR_PTR(ret);
+	}
+	return event;
+}
+
+/* The event of a name, or for multi-format events of name and fields. */
+static struct user_event *user_event_find(struct user_event_group *group,
+					  const struct user_event_format *format,
+					  bool multi)
+{
+	struct user_event_lookup lookup = { .format = format, .multi = multi };
+	struct user_event *event;
+
+	guard(rcu)();
+	event = rhashtable_lookup(&group->events, &lookup, registry_params);
+	if (event && refcount_inc_not_zero(&event->refs))
+		return event;
+	return NULL;
+}
+
+static void user_event_persist(struct user_event *event)
+{
+	lockdep_assert_held(&event_mutex);
+
+	if (event->persistent)
+		return;
+	event->persistent = true;
+	refcount_inc(&event->refs);
+}
+
+static struct user_event *user_event_get_locked(struct user_event_group *group,
+						struct user_event_format **format,
+						u16 flags)
+{
+	bool multi = flags & USER_EVENT_REG_MULTI_FORMAT;
+	struct user_event *event;
+
+	guard(mutex)(&event_mutex);
+
+	/* The name may be free but for a tracer that has just let go. */
+	put_orphans();
+
+	event = user_event_find(group, *format, multi);
+	if (event && !formats_match(event->format, *format)) {
+		user_event_put_locked(event);
+		return ERR_PTR(-EADDRINUSE);
+	}
+	if (!event) {
+		event = user_event_create(group, *format, multi);
+		if (IS_ERR(event))
+			return event;
+		*format = NULL;
+	}
+	if (flags & USER_EVENT_REG_PERSIST)
+		user_event_persist(event);
+	return event;
+}
+
+/**
+ * user_event_get - find or make an event
+ * @group: group to look in
+ * @command: command string without the "u:" prefix
+ * @flags: enum user_reg_flag; permissions have been checked
+ *
+ * Context: process context, takes event_mutex where the event is new.
+ * Return: an event with a reference for the caller, or an ERR_PTR(): -EINVAL
+ * for a bad command, -EADDRINUSE if the name has other fields, -EMFILE if the
+ * group is full, -ENOMEM.
+ */
+static struct user_event *user_event_get(struct user_event_group *group,
+					 const char *command, u16 flags)
+{
+	struct user_event_format *format __free(user_event_format) =
+		format_parse(command);
+	struct user_event *event;
+
+	if (IS_ERR(format))
+		return ERR_CAST(format);
+
+	if (!(flags & USER_EVENT_REG_PERSIST)) {
+		event = user_event_find(group, format,
+					flags & USER_EVENT_REG_MULTI_FORMAT);
+		if (event && formats_match(event->format, format))
+			return event;
+		if (event)
+			user_event_put(event);
+	}
+	return user_event_get_locked(group, &format, flags);
+}
+
+static bool user_event_busy(struct user_event *event)
+{
+	return refcount_read(&event->refs) > event->persistent ||
+	       trace_event_dyn_busy(&event->call);
+}
+
+/* May @event be deleted by name? An event that is not persistent is in use. */
+static int user_event_may_delete(struct user_event *event)
+{
+	if (user_event_busy(event))
+		return -EBUSY;
+	return perfmon_capable() ? 0 : -EPERM;
+}
+
+/* Drop the reference of the registry, which user_event_may_delete() allowed. */
+static int user_event_delete_locked(struct user_event *event)
+{
+	lockdep_assert_held(&event_mutex);
+
+	/* Found in the registry since. */
+	if (!refcount_dec_if_one(&event->refs))
+		return -EBUSY;
+
+	event->persistent = false;
+	if (!user_event_destroy(event))
+		return 0;
+
+	event->persistent = true;
+	refcount_set(&event->refs, 1);
+	return -EBUSY;
+}
+
+/**
+ * user_event_delete - delete an event by name, with every format of it
+ * @group: group to look in
+ * @name: name of the event
+ *
+ * Context: process context, takes event_mutex.
+ * Return: 0; -ENOENT, -EBUSY if anything refers to one of them, -EPERM
+ * without CAP_PERFMON. Unless 0 is returned, nothing is deleted but for a race
+ * with somebody who registers one of the formats.
+ */
+static int user_event_delete(struct user_event_group *group, const char *name)
+{
+	struct user_event_format format = { .name = name };
+	struct user_event_lookup lookup = { .format = &format };
+	struct user_event *event, *next, *single;
+	int ret = -ENOENT;
+
+	guard(mutex)(&event_mutex);
+	put_orphans();
+
+	single = rhashtable_lookup_fast(&group->events, &lookup, registry_params);
+	if (single) {
+		ret = user_event_may_delete(single);
+		if (ret)
+			return ret;
+	}
+	list_for_each_entry(event, &group->multi, multi_link) {
+		if (strcmp(event->format->name, name))
+			continue;
+		ret = user_event_may_delete(event);
+		if (ret)
+			return ret;
+	}
+
+	if (single)
+		ret = user_event_delete_locked(single);
+	list_for_each_entry_safe(event, next, &group->multi, multi_link) {
+		if (!ret && !strcmp(event->format->name, name))
+			ret = user_event_delete_locked(event);
+	}
+	return ret;
+}
+
+/*
+ * Enablers: bits in the memory of programs.
+ *
+ * An enabler says that one bit of a word shows whether an event is enabled.
+ * Enablers live in a set. An address space points at a set through its
+ * struct user_event_mm, the owner; fork gives the child an owner of the same
+ * set, and the set is copied when one of several owners wants to change it.
+ * So fork costs the same however many there are.
+ *
+ * Words in memory of the program are written under event_mutex, by whoever
+ * toggles, registers or unregisters, and by the work item of an owner. None of
+ * them waits for the memory: mmap_lock is tried, and only anonymous memory is
+ * faulted in, without sleeping for I/O. What cannot be written is noted as
+ * deferred and left to the work item of the owner, which faults pages in
+ * while it holds no lock of ours. There is one item per owner, so a process
+ * whose memory never answers costs one worker of our own workqueue.
+ */
+
+/**
+ * struct user_event_pages - pages of enable words that a file gave out
+ * @refs: one each for the file, a mapping, a word
+ * @lock: protects @nr and the pages, and @words
+ * @nr: pages allocated
+ * @page: the pages
+ * @words: struct user_event_word by bit number, counted through all pages
+ */
+struct user_event_pages {
+	refcount_t			refs;
+	struct mutex			lock;
+	unsigned int			nr;
+	struct page			*page[USER_EVENT_MAX_PAGES];
+	struct xarray			words;
+};
+
+/**
+ * struct user_event_word - a bit in a page of ours that enablers share
+ * @pages: where, holds a reference
+ * @nr: bit number
+ * @users: enablers that point here, pages->lock
+ * @enabled: how many of them want the bit set, event_mutex
+ */
+struct user_event_word {
+	struct user_event_pages		*pages;
+	unsigned long			nr;
+	unsigned int			users;
+	unsigned int			enabled;
+};
+
+#define BITS_PER_PAGE_OF_WORDS		(PAGE_SIZE * BITS_PER_BYTE)
+
+static void pages_put(struct user_event_pages *pages)
+{
+	unsigned int i;
+
+	if (!pages || !refcount_dec_and_test(&pages->refs))
+		return;
+
+	for (i = 0; i < pages->nr; i++)
+		put_page(pages->page[i]);
+	xa_destroy(&pages->words);
+	kfree(pages);
+}
+
+static int user_event_pages_release(struct inode *inode, struct file *file)
+{
+	pages_put(file->private_data);
+	return 0;
+}
+
+/* Behind a mapping, so that it does not keep user_events_data open. */
+static const struct file_operations user_event_pages_fops = {
+	.release	= user_event_pages_release,
+};
+
+/**
+ * struct user_event_key - what is unique in a set
+ * @addr: address of the word
+ * @bit: bit as the program counts it
+ */
+struct user_event_key {
+	unsigned long		addr;
+	u32			bit;
+};
+
+/**
+ * struct user_event_enabler - a bit that shows whether an event is enabled
+ * @node: in set->table
+ * @key: where
+ * @width: bytes of the word
+ * @event: event, holds a reference
+ * @set: set it belongs to
+ * @event_link: in event->enablers
+ * @set_link: in set->enablers
+ * @deferred: last set->deferrals at which a write was put off, 0 for never
+ * @word: the word is in a page of ours, holds a reference; else NULL
+ *
+ * Everything is protected by event_mutex.
+ */
+struct user_event_enabler {
+	struct rhash_head		node;
+	struct user_event_key		key;
+	u8				width;
+	struct user_event		*event;
+	struct user_event_set		*set;
+	struct list_head		event_link;
+	struct list_head		set_link;
+	u64				deferred;
+	struct user_event_word		*word;
+};
+
+/**
+ * struct user_event_set - enablers of one or more address spaces
+ * @table: enablers by key
+ * @enablers: enablers, those with the latest deferrals last
+ * @owners: address spaces; fork adds under owners_lock, all else also takes
+ *	event_mutex. The set goes with its last owner.
+ * @deferrals: count of writes that were put off
+ */
+struct user_event_set {
+	struct rhashtable		table;
+	struct list_head		enablers;
+	struct list_head		owners;
+	u64				deferrals;
+};
+
+/**
+ * struct user_event_mm - what an address space registered
+ * @mm: address space, holds mm_count
+ * @set: NULL once the last task is gone
+ * @set_link: in set->owners
+ * @hash: in user_event_owners while tasks are left
+ * @tasks: tasks attached, those whose user_event_mm points here
+ * @refs: one for @tasks, one while @work is queued or runs
+ * @settled: deferrals of the set up to here are in this memory, or given up
+ * @work: writes what was deferred
+ */
+struct user_event_mm {
+	struct mm_struct		*mm;
+	struct user_event_set		*set;
+	struct list_head		set_link;
+	struct hlist_node		hash;
+	refcount_t			tasks;
+	refcount_t			refs;
+	u64				settled;
+	struct work_struct		work;
+};
+
+static DEFINE_SPINLOCK(owners_lock);
+
+/* Owners by address space, owners_lock. */
+static DEFINE_HASHTABLE(user_event_owners, 8);
+
+static struct workqueue_struct *user_event_wq;
+static struct kmem_cache *enabler_cache;
+static struct kmem_cache *owner_cache;
+
+static const struct rhashtable_params enabler_params = {
+	.head_offset		= offsetof(struct user_event_enabler, node),
+	.key_offset		= offsetof(struct user_event_enabler, key),
+	.key_len		= offsetofend(struct user_event_key, bit),
+	.automatic_shrinking	= true,
+};
+
+/*
+ * The bit of the long around @addr that is bit @bit of a word of @width bytes
+ * at @addr. A word of half a long is the half that its address says, which
+ * on a big-endian machine is the upper one where it comes first.
+ */
+static unsigned int bit_in_long(unsigned long addr, unsigned int bit,
+				unsigned int width, unsigned int long_size,
+				bool big_endian)
+{
+	bool second = addr & width & (long_size - 1);
+
+	if (width == long_size || second == big_endian)
+		return bit;
+	return bit + width * BITS_PER_BYTE;
+}
+
+static unsigned int enabler_bit(const struct user_event_enabler *enabler)
+{
+	return bit_in_long(enabler->key.addr, enabler->key.bit, enabler->width,
+			   sizeof(long), IS_ENABLED(CONFIG_CPU_BIG_ENDIAN));
+}
+
+static void assign_shared_bit(unsigned int nr, unsigned long *word, bool value)
+{
+	if (test_bit(nr, word) == value)
+		return;
+	if (value)
+		set_bit(nr, word);
+	else
+		clear_bit(nr, word);
+}
+
+/* The word for @enabler in @pages; the reference to @pages is taken over. */
+static struct user_event_word *word_get(struct user_event_pages *pages,
+					unsigned long nr)
+{
+	struct user_event_word *word;
+
+	mutex_lock(&pages->lock);
+	word = xa_load(&pages->words, nr);
+	if (word) {
+		word->users++;
+		mutex_unlock(&pages->lock);
+		pages_put(pages);
+		return word;
+	}
+
+	word = kzalloc(sizeof(*word), GFP_KERNEL_ACCOUNT);
+	if (word && !xa_err(xa_store(&pages->words, nr, word, GFP_KERNEL_ACCOUNT))) {
+		word->pages = pages;
+		word->nr = nr;
+		word->users = 1;
+		mutex_unlock(&pages->lock);
+		return word;
+	}
+	mutex_unlock(&pages->lock);
+	kfree(word);
+	pages_put(pages);
+	return NULL;
+}
+
+static void word_put(struct user_event_word *word)
+{
+	struct user_event_pages *pages = word->pages;
+
+	mutex_lock(&pages->lock);
+	if (--word->users) {
+		mutex_unlock(&pages->lock);
+		return;
+	}
+	xa_erase(&pages->words, word->nr);
+	mutex_unlock(&pages->lock);
+	kfree(word);
+	pages_put(pages);
+}
+
+/* One enabler more or less wants the bit set. */
+static void word_count(struct user_event_word *word, int change)
+{
+	unsigned long nr = word->nr % BITS_PER_PAGE_OF_WORDS;
+	unsigned long *page;
+
+	lockdep_assert_held(&event_mutex);
+
+	word->enabled += change;
+	page = page_address(word->pages->page[word->nr / BITS_PER_PAGE_OF_WORDS]);
+	assign_shared_bit(nr % BITS_PER_LONG, page + nr / BITS_PER_LONG,
+			  word->enabled);
+}
+
+/* The pages of ours that @addr is in with a reference, and where in them. */
+static struct user_event_pages *find_pages(struct mm_struct *mm,
+					   unsigned long addr,
+					   unsigned long *offset)
+{
+	struct user_event_pages *pages = NULL;
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, addr);
+	if (vma && vma->vm_file && vma->vm_file->f_op == &user_event_pages_fops) {
+		pages = vma->vm_file->private_data;
+		refcount_inc(&pages->refs);
+		*offset = addr - vma->vm_start + (vma->vm_pgoff << PAGE_SHIFT);
+	}
+	mmap_read_unlock(mm);
+	return pages;
+}
+
+/*
+ * Set or clear the bit if that needs no waiting.
+ *
+ * Context: event_mutex and mmap_lock for reading.
+ * Return: 0, or an error for which faulting the page in may help.
+ */
+static int write_mapped_word(struct mm_struct *mm,
+			     const struct user_event_enabler *enabler, bool value)
+{
+	unsigned long addr = untagged_addr_remote(mm, enabler->key.addr);
+	unsigned int gup_flags = FOLL_WRITE;
+	struct vm_area_struct *vma;
+	struct page *page;
+	void *kaddr;
+	long pinned;
+
+	vma = vma_lookup(mm, addr);
+	if (!vma)
+		return -EFAULT;
+
+	/* Only this kind of fault waits for nobody but the allocator. */
+	if (vma_is_anonymous(vma) && !userfaultfd_armed(vma))
+		gup_flags |= FOLL_NOWAIT;
+	else
+		gup_flags |= FOLL_NOFAULT;
+
+	pinned = pin_user_pages_remote(mm, addr, 1, gup_flags, &page, NULL);
+	if (pinned != 1)
+		return pinned < 0 ? pinned : -EFAULT;
+
+	/*
+	 * The lock of the folio keeps writeback from taking it for clean
+	 * between the store and folio_mark_dirty().
+	 */
+	if (!folio_trylock(page_folio(page))) {
+		unpin_user_page(page);
+		return -EBUSY;
+	}
+	kaddr = kmap_local_page(page);
+	assign_shared_bit(enabler_bit(enabler),
+			  kaddr + ALIGN_DOWN(offset_in_page(addr), sizeof(long)),
+			  value);
+	flush_dcache_page(page);
+	kunmap_local(kaddr);
+	folio_mark_dirty(page_folio(page));
+	folio_unlock(page_folio(page));
+	unpin_user_page(page);
+	return 0;
+}
+
+/*
+ * Set or clear the bit of @enabler in the memory of @owner, if that needs no
+ * waiting. user_event_seq tells a fork in between, see user_event_mm_clone().
+ */
+static int write_word(struct user_event_mm *owner,
+		      const struct user_event_enabler *enabler, bool value)
+{
+	struct mm_struct *mm = owner->mm;
+	int ret = -EBUSY;
+
+	lockdep_assert_held(&event_mutex);
+
+	/* Memory that is being torn down shows nothing to anybody. */
+	if (!mmget_not_zero(mm))
+		return 0;
+
+	spin_lock(&owners_lock);
+	mm->user_event_seq++;
+	spin_unlock(&owners_lock);
+
+	if (mmap_read_trylock(mm)) {
+		ret = write_mapped_word(mm, enabler, value);
+		mmap_read_unlock(mm);
+	}
+
+	spin_lock(&owners_lock);
+	mm->user_event_seq++;
+	spin_unlock(&owners_lock);
+
+	/* Tearing the memory down is not for the one who toggles. */
+	mmput_async(mm);
+	return ret;
+}
+
+/* Fault in a page for writing. May wait forever, so under no lock at all. */
+static int fault_in_word(struct mm_struct *mm, unsigned long addr)
+{
+	bool unlocked = false;
+	int ret;
+
+	mmap_read_lock(mm);
+	ret = fixup_user_fault(mm, addr, FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE,
+			       &unlocked);
+	mmap_read_unlock(mm);
+	return ret;
+}
+
+/* Leave whoever makes faulting in futile the time to get done. */
+static void back_off(unsigned int attempt)
+{
+	if (attempt > 1)
+		schedule_timeout_killable(msecs_to_jiffies(1 << attempt));
+}
+
+static void owner_put(struct user_event_mm *owner)
+{
+	if (!refcount_dec_and_test(&owner->refs))
+		return;
+
+	mmdrop(owner->mm);
+	kmem_cache_free(owner_cache, owner);
+}
+
+static void owner_queue(struct user_event_mm *owner)
+{
+	refcount_inc(&owner->refs);
+	if (!queue_work(user_event_wq, &owner->work))
+		refcount_dec(&owner->refs);
+}
+
+/* Leave the bit of @enabler to the work items of the owners it is wrong at. */
+static void defer_word(struct user_event_mm *owner,
+		       struct user_event_enabler *enabler)
+{
+	struct user_event_set *set = enabler->set;
+
+	enabler->deferred = ++set->deferrals;
+	list_move_tail(&enabler->set_link, &set->enablers);
+	owner_queue(owner);
+}
+
+/* Show what event->enabled says in the memory of one owner. */
+static void update_word(struct user_event_mm *owner,
+			struct user_event_enabler *enabler)
+{
+	if (write_word(owner, enabler, enabler->event->enabled))
+		defer_word(owner, enabler);
+}
+
+/* The owner after @owner; none goes while event_mutex is held. */
+static struct user_event_mm *next_owner(struct user_event_set *set,
+					struct user_event_mm *owner)
+{
+	struct list_head *next;
+
+	guard(spinlock)(&owners_lock);
+	next = owner ? owner->set_link.next : set->owners.next;
+	if (next == &set->owners)
+		return NULL;
+	return list_entry(next, struct user_event_mm, set_link);
+}
+
+/* event->enabled has changed: visit the places that watch this event. */
+static void update_enablers(struct user_event *event)
+{
+	struct user_event_enabler *enabler;
+	struct user_event_mm *owner;
+
+	lockdep_assert_held(&event_mutex);
+
+	list_for_each_entry(enabler, &event->enablers, event_link) {
+		if (enabler->word) {
+			word_count(enabler->word, event->enabled ? 1 : -1);
+			continue;
+		}
+		for (owner = next_owner(enabler->set, NULL); owner;
+		     owner = next_owner(enabler->set, owner))
+			update_word(owner, enabler);
+	}
+}
+
+/* The oldest write that was put off and is not in the memory of @owner. */
+static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
+{
+	struct user_event_enabler *enabler, *first = NULL;
+
+	list_for_each_entry_reverse(enabler, &owner->set->enablers, set_link) {
+		if (enabler->deferred <= owner->settled)
+			break;
+		first = enabler;
+	}
+	return first;
+}
+
+/*
+ * Write what can be written of the words that were put off.
+ *
+ * Return: true if @addr is a word whose page has to be faulted in first.
+ */
+static bool settle_words(struct user_event_mm *owner, unsigned long *addr)
+{
+	struct user_event_enabler *enabler;
+
+	guard(mutex)(&event_mutex);
+
+	if (!owner->set)
+		return false;
+
+	enabler = first_deferred(owner);
+	if (!enabler) {
+		owner->settled = owner->set->deferrals;
+		return false;
+	}
+
+	list_for_each_entry_from(enabler, &owner->set->enablers, set_link) {
+		if (!enabler->word &&
+		    write_word(owner, enabler, enabler->event->enabled)) {
+			*addr = enabler->key.addr;
+			return true;
+		}
+		owner->settled = enabler->deferred;
+	}
+	return false;
+}
+
+/* The word at @addr cannot be had, go on with the next. */
+static void give_up_word(struct user_event_mm *owner, unsigned long addr)
+{
+	struct user_event_enabler *enabler;
+
+	guard(mutex)(&event_mutex);
+
+	enabler = owner->set ? first_deferred(owner) : NULL;
+	if (enabler && enabler->key.addr == addr)
+		owner->settled = enabler->deferred;
+}
+
+static void owner_work(struct work_struct *work)
+{
+	struct user_event_mm *owner = container_of(work, struct user_event_mm, work);
+	unsigned int attempt = 0;
+	unsigned long last = 0;
+	unsigned long addr;
+	int ret;
+
+	if (!mmget_not_zero(owner->mm))
+		goto out;
+
+	while (settle_words(owner, &addr)) {
+		if (addr != last)
+			attempt = 0;
+		last = addr;
+		back_off(attempt);
+		ret = fault_in_word(owner->mm, addr);
+		if (ret || ++attempt == USER_EVENT_FAULT_ATTEMPTS)
+			give_up_word(owner, addr);
+		cond_resched();
+	}
+	mmput(owner->mm);
+out:
+	owner_put(owner);
+}
+
+static void set_free(struct user_event_set *set)
+{
+	if (!set)
+		return;
+
+	rhashtable_destroy(&set->table);
+	kfree(set);
+}
+
+static struct user_event_set *set_alloc(void)
+{
+	struct user_event_set *set = kzalloc(sizeof(*set), GFP_KERNEL_ACCOUNT);
+
+	if (!set)
+		return NULL;
+	if (rhashtable_init(&set->table, &enabler_params)) {
+		kfree(set);
+		return NULL;
+	}
+	INIT_LIST_HEAD(&set->enablers);
+	INIT_LIST_HEAD(&set->owners);
+	return set;
+}
+
+/* Enter @enabler in its set and its event, whose reference it has. */
+static int enabler_link(struct user_event_enabler *enabler)
+{
+	int ret;
+
+	lockdep_assert_held(&event_mutex);
+
+	ret = rhashtable_lookup_insert_fast(&enabler->set->table, &enabler->node,
+					    enabler_params);
+	if (ret)
+		return ret == -EEXIST ? -EADDRINUSE : -ENOMEM;
+
+	list_add(&enabler->set_link, &enabler->set->enablers);
+	list_add_tail(&enabler->event_link, &enabler->event->enablers);
+	if (enabler->word && enabler->event->enabled)
+		word_count(enabler->word, 1);
+	return 0;
+}
+
+/* Undo enabler_link() but for the table. */
+static void enabler_unlink(struct user_event_enabler *enabler)
+{
+	lockdep_assert_held(&event_mutex);
+
+	list_del(&enabler->set_link);
+	list_del(&enabler->event_link);
+	if (enabler->word && enabler->event->enabled)
+		word_count(enabler->word, -1);
+}
+
+/* The reference to the event is dropped, an event may go with it. */
+static void enabler_free(struct user_event_enabler *enabler)
+{
+	lockdep_assert_held(&event_mutex);
+
+	if (enabler->word)
+		word_put(enabler->word);
+	user_event_put_locked(enabler->event);
+	kmem_cache_free(enabler_cache, enabler);
+}
+
+static void set_release_one(void *ptr, void *arg)
+{
+	struct user_event_enabler *enabler = ptr;
+
+	guard(mutex)(&event_mutex);
+	enabler_unlink(enabler);
+	enabler_free(enabler);
+}
+
+/* Drop a set without owners. Takes event_mutex for one enabler at a time. */
+static void set_release(struct user_event_set *set)
+{
+	rhashtable_free_and_destroy(&set->table, set_release_one, NULL);
+	kfree(set);
+}
+
+static void word_ref(struct user_event_word *word)
+{
+	guard(mutex)(&word->pages->lock);
+	word->users++;
+}
+
+static int set_copy_enabler(struct user_event_set *to,
+			    const struct user_event_enabler *from)
+{
+	struct user_event_enabler *enabler;
+	int ret;
+
+	enabler = kmem_cache_alloc(enabler_cache, GFP_KERNEL_ACCOUNT);
+	if (!enabler)
+		return -ENOMEM;
+
+	*enabler = *from;
+	enabler->set = to;
+	ret = enabler_link(enabler);
+	if (ret) {
+		kmem_cache_free(enabler_cache, enabler);
+		return ret;
+	}
+	refcount_inc(&enabler->event->refs);
+	if (enabler->word)
+		word_ref(enabler->word);
+	list_move_tail(&enabler->set_link, &to->enablers);
+	return 0;
+}
+
+/* Give up a set that no owner has seen yet, event_mutex is held. */
+static void set_discard(struct user_event_set *set)
+{
+	struct user_event_enabler *enabler, *next;
+
+	list_for_each_entry_safe(enabler, next, &set->enablers, set_link) {
+		rhashtable_remove_fast(&set->table, &enabler->node, enabler_params);
+		enabler_unlink(enabler);
+		enabler_free(enabler);
+	}
+	set_free(set);
+}
+
+/*
+ * Make sure that @owner is the only one of its set, which is to be changed.
+ * The caller's process pays for the copy: it was due since it forked.
+ */
+static int owner_unshare(struct user_event_mm *owner)
+{
+	struct user_event_enabler *enabler;
+	struct user_event_set *set;
+	int ret;
+
+	lockdep_assert_held(&event_mutex);
+
+	if (list_is_singular(&owner->set->owners))
+		return 0;
+
+	set = set_alloc();
+	if (!set)
+		return -ENOMEM;
+
+	list_for_each_entry(enabler, &owner->set->enablers, set_link) {
+		ret = set_copy_enabler(set, enabler);
+		if (ret) {
+			set_discard(set);
+			return ret;
+		}
+	}
+
+	spin_lock(&owners_lock);
+	set->deferrals = owner->set->deferrals;
+	list_move(&owner->set_link, &set->owners);
+	owner->set = set;
+	spin_unlock(&owners_lock);
+	return 0;
+}
+
+static struct user_event_mm *owner_alloc(struct mm_struct *mm)
+{
+	struct user_event_mm *owner;
+
+	owner = kmem_cache_zalloc(owner_cache, GFP_KERNEL_ACCOUNT);
+	if (!owner)
+		return NULL;
+
+	mmgrab(mm);
+	owner->mm = mm;
+	refcount_set(&owner->tasks, 1);
+	refcount_set(&owner->refs, 1);
+	INIT_LIST_HEAD(&owner->set_link);
+	INIT_WORK(&owner->work, owner_work);
+	return owner;
+}
+
+/*
+ * task_struct.user_event_mm is set by the task itself, by the one that forks
+ * it, and, once, by the thread that registers first, for all threads of its
+ * process. That last one may find a thread which is still being forked and
+ * can't know whether user_event_mm_clone() is yet to come for it: it counts
+ * the thread and says so with this bit. All three hold siglock.
+ */
+#define ATTACHED_EARLY	1UL
+
+static struct user_event_mm *task_owner(const struct task_struct *task)
+{
+	return (void *)((unsigned long)READ_ONCE(task->user_event_mm) & ~ATTACHED_EARLY);
+}
+
+static bool attached_early(const struct task_struct *task)
+{
+	return (unsigned long)task->user_event_mm & ATTACHED_EARLY;
+}
+
+/* Attach the threads of current; one that exits is past caring. */
+static void attach_threads(struct user_event_mm *owner)
+{
+	struct task_struct *t;
+	unsigned long value;
+
+	guard(rcu)();
+	spin_lock_irq(&current->sighand->siglock);
+	for_each_thread(current, t) {
+		if (t->user_event_mm || t->flags & PF_POSTCOREDUMP)
+			continue;
+		value = (unsigned long)owner;
+		if (READ_ONCE(t->__state) == TASK_NEW)
+			value |= ATTACHED_EARLY;
+		refcount_inc(&owner->tasks);
+		WRITE_ONCE(t->user_event_mm, (void *)value);
+	}
+	spin_unlock_irq(&current->sighand->siglock);
+}
+
+/* The owner of @mm, with a count in tasks; else enter @fresh. */
+static struct user_event_mm *owner_find_or_enter(struct mm_struct *mm,
+						 struct user_event_mm *fresh)
+{
+	struct user_event_mm *owner;
+
+	guard(spinlock)(&owners_lock);
+	hash_for_each_possible(user_event_owners, owner, hash, (unsigned long)mm) {
+		if (owner->mm == mm && refcount_inc_not_zero(&owner->tasks))
+			return owner;
+	}
+	hash_add(user_event_owners, &fresh->hash, (unsigned long)mm);
+	list_add(&fresh->set_link, &fresh->set->owners);
+	return fresh;
+}
+
+/* The last task of @owner is gone, and its registrations with it. */
+static void owner_release(struct user_event_mm *owner)
+{
+	struct user_event_set *set = owner->set;
+	bool last;
+
+	mutex_lock(&event_mutex);
+	spin_lock(&owners_lock);
+	hash_del(&owner->hash);
+	list_del(&owner->set_link);
+	last = list_empty(&set->owners);
+	owner->set = NULL;
+	spin_unlock(&owners_lock);
+	mutex_unlock(&event_mutex);
+
+	if (last)
+		set_release(set);
+	owner_put(owner);
+}
+
+static void owner_detach(struct user_event_mm *owner)
+{
+	if (refcount_dec_and_test(&owner->tasks))
+		owner_release(owner);
+}
+
+/*
+ * The owner of the memory of current, made if there is none. It stays while
+ * current is in a system call, being attached to it.
+ */
+static struct user_event_mm *owner_of_current(void)
+{
+	struct user_event_mm *owner = task_owner(current);
+	struct user_event_mm *fresh;
+
+	if (owner)
+		return owner;
+
+	fresh = owner_alloc(current->mm);
+	if (!fresh)
+		return NULL;
+	fresh->set = set_alloc();
+	if (!fresh->set) {
+		owner_put(fresh);
+		return NULL;
+	}
+
+	owner = owner_find_or_enter(current->mm, fresh);
+	attach_threads(owner);
+	if (owner != fresh) {
+		set_free(fresh->set);
+		owner_put(fresh);
+	}
+	owner_detach(owner);
+	return owner;
+}
+
+/**
+ * user_event_mm_leave - detach a task from what its memory registered
+ * @task: current, which exits or has just got other memory
+ *
+ * Context: process context, takes event_mutex.
+ */
+void user_event_mm_leave(struct task_struct *task)
+{
+	struct user_event_mm *owner = task_owner(task);
+
+	task->user_event_mm = NULL;
+	owner_detach(owner);
+}
+
+static void attach_clone(struct task_struct *child)
+{
+	struct user_event_mm *owner;
+
+	spin_lock_irq(&current->sighand->siglock);
+	owner = task_owner(current);
+	if (owner && (!attached_early(child) || attached_early(current)))
+		refcount_inc(&owner->tasks);
+	WRITE_ONCE(child->user_event_mm, owner);
+	WRITE_ONCE(current->user_event_mm, owner);
+	spin_unlock_irq(&current->sighand->siglock);
+}
+
+/* Enter a child of fork. Return: its copy of a word may be old. */
+static bool enter_child(struct user_event_mm *parent, struct user_event_mm *child)
+{
+	unsigned int seq;
+
+	guard(spinlock)(&owners_lock);
+	seq = parent->mm->user_event_seq;
+	child->set = parent->set;
+	child->settled = parent->settled;
+	list_add_tail(&child->set_link, &child->set->owners);
+	hash_add(user_event_owners, &child->hash, (unsigned long)child->mm);
+	return seq & 1 || seq != child->mm->user_event_seq;
+}
+
+/* Write all words of a child that toggles may have missed. */
+static void refresh_child(struct user_event_mm *child)
+{
+	struct user_event_enabler *enabler, *next;
+
+	guard(mutex)(&event_mutex);
+	list_for_each_entry_safe(enabler, next, &child->set->enablers, set_link) {
+		if (!enabler->word)
+			update_word(child, enabler);
+	}
+}
+
+/**
+ * user_event_mm_clone - attach a new task
+ * @child: new task, not yet running; its memory is copied already
+ * @clone_flags: flags of clone
+ *
+ * Without CLONE_VM the child gets an owner of its own of the parent's set. A
+ * word that is written by a toggle between the copy of the memory and here
+ * would be old in the child, and a toggle from here on finds the child. What
+ * is in between shows in user_event_seq: the count of the parent was copied
+ * before any of its pages, is odd while a word is written, and both it and
+ * the owners of the set change under owners_lock. Only then is more done than
+ * entering one owner.
+ *
+ * If there is no memory for the owner the child has no registrations.
+ *
+ * Context: process context, takes event_mutex if a toggle came in between.
+ */
+void user_event_mm_clone(struct task_struct *child, u64 clone_flags)
+{
+	struct user_event_mm *parent, *owner;
+	bool missed;
+
+	if (clone_flags & CLONE_VM) {
+		attach_clone(child);
+		return;
+	}
+
+	child->user_event_mm = NULL;
+	parent = task_owner(current);
+	if (!parent)
+		return;
+
+	owner = owner_alloc(child->mm);
+	if (!owner)
+		return;
+
+	missed = enter_child(parent, owner);
+	child->mm->user_event_seq = 0;
+	child->user_event_mm = owner;
+	if (missed)
+		refresh_child(owner);
+	if (READ_ONCE(owner->settled) != READ_ONCE(owner->set->deferrals))
+		owner_queue(owner);
+}
+
+static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
+					       const struct user_event_key *key)
+{
+	lockdep_assert_held(&event_mutex);
+	return rhashtable_lookup_fast(&owner->set->table, key, enabler_params);
+}
+
+/* Take @enabler out of its set; the caller has to free it. */
+static void enabler_remove(struct user_event_enabler *enabler)
+{
+	rhashtable_remove_fast(&enabler->set->table, &enabler->node, enabler_params);
+	enabler_unlink(enabler);
+}
+
+static int enabler_insert(struct user_event_mm *owner,
+			  struct user_event_enabler *enabler)
+{
+	int ret;
+
+	guard(mutex)(&event_mutex);
+	if (find_enabler(owner, &enabler->key))
+		return -EADDRINUSE;
+
+	ret = owner_unshare(owner);
+	if (ret)
+		return ret;
+
+	enabler->set = owner->set;
+	ret = enabler_link(enabler);
+	if (!ret)
+		refcount_inc(&enabler->event->refs);
+	return ret;
+}
+
+/*
+ * Write the word at @owner, then at those that fork let share the set while it
+ * was being changed: a later fork sees user_event_seq move.
+ */
+static int write_word_of_set(struct user_event_mm *owner,
+			     const struct user_event_enabler *enabler, bool value)
+{
+	int ret = write_word(owner, enabler, value);
+	struct user_event_mm *other;
+
+	for (other = next_owner(owner->set, NULL); other;
+	     other = next_owner(owner->set, other)) {
+		if (other != owner)
+			write_word(other, enabler, value);
+	}
+	return ret;
+}
+
+/*
+ * Bring a word of current up to date and prove that it can be: faults are
+ * taken here, at the cost of the caller alone.
+ */
+static int prove_word(struct user_event_mm *owner, const struct user_event_key *key)
+{
+	struct user_event_enabler *enabler;
+	unsigned int attempt;
+	int ret;
+
+	for (attempt = 0; attempt < USER_EVENT_FAULT_ATTEMPTS; attempt++) {
+		mutex_lock(&event_mutex);
+		enabler = find_enabler(owner, key);
+		ret = 0;
+		if (enabler)
+			ret = write_word_of_set(owner, enabler, enabler->event->enabled);
+		mutex_unlock(&event_mutex);
+		if (!ret)
+			return 0;
+
+		back_off(attempt);
+		ret = fault_in_word(owner->mm, key->addr);
+		if (ret)
+			return ret == -EINTR || ret == -ENOMEM ? ret : -EFAULT;
+	}
+	return -EFAULT;
+}
+
+/* Find the word of @enabler if it is in a page of ours. */
+static int enabler_find_word(struct user_event_enabler *enabler)
+{
+	struct user_event_pages *pages;
+	unsigned long offset;
+
+	pages = find_pages(current->mm, enabler->key.addr, &offset);
+	if (!pages)
+		return 0;
+
+	offset = ALIGN_DOWN(offset, sizeof(long)) * BITS_PER_BYTE;
+	enabler->word = word_get(pages, offset + enabler_bit(enabler));
+	return enabler->word ? 0 : -ENOMEM;
+}
+
+static int unregister_enabler(const struct user_event_key *key)
+{
+	struct user_event_mm *owner = task_owner(current);
+	struct user_event_enabler *enabler;
+	unsigned int attempt = 0;
+	int ret;
+
+	if (!owner)
+		return -ENOENT;
+
+	mutex_lock(&event_mutex);
+	ret = find_enabler(owner, key) ? owner_unshare(owner) : -ENOENT;
+	if (ret) {
+		mutex_unlock(&event_mutex);
+		return ret;
+	}
+	enabler = find_enabler(owner, key);
+	enabler_remove(enabler);
+
+	/* Clear the bit, unless somebody else has registered it meanwhile. */
+	while (!enabler->word && !find_enabler(owner, key) &&
+	       write_word_of_set(owner, enabler, false)) {
+		mutex_unlock(&event_mutex);
+		back_off(attempt);
+		ret = fault_in_word(owner->mm, key->addr);
+		mutex_lock(&event_mutex);
+		if (ret || ++attempt == USER_EVENT_FAULT_ATTEMPTS)
+			break;
+	}
+	enabler_free(enabler);
+	mutex_unlock(&event_mutex);
+	return 0;
+}
+
+/**
+ * register_enabler - let a bit of the caller's memory show an event's state
+ * @event: event; the enabler takes a reference of its own
+ * @reg: checked argument of the ioctl
+ *
+ * Context: process context, may wait for the memory of current.
+ * Return: 0 with the bit up to date; -EADDRINUSE if the bit is registered,
+ * -EFAULT if the word cannot be written, -EINTR, -ENOMEM.
+ */
+static int register_enabler(struct user_event *event, const struct user_reg *reg)
+{
+	struct user_event_enabler *enabler;
+	struct user_event_mm *owner;
+	struct user_event_key key;
+	bool in_page;
+	int ret;
+
+	owner = owner_of_current();
+	if (!owner)
+		return -ENOMEM;
+
+	enabler = kmem_cache_zalloc(enabler_cache, GFP_KERNEL_ACCOUNT);
+	if (!enabler)
+		return -ENOMEM;
+
+	enabler->key.addr = reg->enable_addr;
+	enabler->key.bit = reg->enable_bit;
+	enabler->width = reg->enable_size;
+	enabler->event = event;
+	key = enabler->key;
+
+	ret = enabler_find_word(enabler);
+	if (!ret) {
+		in_page = enabler->word;
+		ret = enabler_insert(owner, enabler);
+	}
+	if (ret) {
+		if (enabler->word)
+			word_put(enabler->word);
+		kmem_cache_free(enabler_cache, enabler);
+		return ret;
+	}
+
+	if (in_page)
+		return 0;
+
+	ret = prove_word(owner, &key);
+	if (ret)
+		unregister_enabler(&key);
+	return ret;
+}
+/*
+ * Consumers: ftrace and perf coming and going.
+ *
+ * Both call user_event_reg() under event_mutex. Each instance of ftrace that
+ * records an event and perf as a whole hold a reference to it; BPF programs
+ * hang on perf events.
+ */
+
+static int add_file(struct user_event *event, struct trace_event_file *file)
+{
+	struct user_event_files *old, *new;
+	unsigned int nr;
+
+	old = rcu_dereference_protected(event->files, lockdep_is_held(&event_mutex));
+	nr = old ? old->nr : 0;
+	new = kmalloc(struct_size(new, file, nr + 1), GFP_KERNEL);
+	if (!new)
+		return -ENOMEM;
+
+	if (nr)
+		memcpy(new->file, old->file, nr * sizeof(file));
+	new->file[nr] = file;
+	new->nr = nr + 1;
+	rcu_assign_pointer(event->files, new);
+	if (old)
+		kfree_rcu(old, rcu);
+	return 0;
+}
+
+/* Must not fail: without memory for a shorter list a hole is left. */
+static void remove_file(struct user_event *event, struct trace_event_file *file)
+{
+	struct user_event_files *old, *new = NULL;
+	unsigned int i, left = 0;
+
+	old = rcu_dereference_protected(event->files, lockdep_is_held(&event_mutex));
+	for (i = 0; i < old->nr; i++)
+		left += old->file[i] && old->file[i] != file;
+
+	if (left) {
+		new = kmalloc(struct_size(new, file, left), GFP_KERNEL | __GFP_NOWARN);
+		if (!new) {
+			for (i = 0; i < old->nr; i++) {
+				if (old->file[i] == file)
+					WRITE_ONCE(old->file[i], NULL);
+			}
+			return;
+		}
+		new->nr = 0;
+		for (i = 0; i < old->nr; i++) {
+			if (old->file[i] && old->file[i] != file)
+				new->file[new->nr++] = old->file[i];
+		}
+	}
+	rcu_assign_pointer(event->files, new);
+	kfree_rcu(old, rcu);
+}
+
+/* Let the words show it if the first consumer has come or the last one gone. */
+static void consumers_changed(struct user_event *event)
+{
+	bool enabled = rcu_access_pointer(event->files) || event->perf;
+
+	if (event->enabled == enabled)
+		return;
+
+	WRITE_ONCE(event->enabled, enabled);
+	update_enablers(event);
+}
+
+static int user_event_reg(struct trace_event_call *call, enum trace_reg type,
+			  void *data)
+{
+	struct user_event *event = event_of_call(call);
+	int ret;
+
+	switch (type) {
+	case TRACE_REG_REGISTER:
+		ret = add_file(event, data);
+		if (ret)
+			return ret;
+		break;
+	case TRACE_REG_UNREGISTER:
+		remove_file(event, data);
+		consumers_changed(event);
+		user_event_put_later(event);
+		return 0;
+#ifdef CONFIG_PERF_EVENTS
+	case TRACE_REG_PERF_REGISTER:
+		/* Pairs with deliver(), which then finds call->perf_events. */
+		smp_store_release(&event->perf, true);
+		break;
+	case TRACE_REG_PERF_UNREGISTER:
+		/* The caller waits for readers before it frees perf_events. */
+		WRITE_ONCE(event->perf, false);
+		consumers_changed(event);
+		user_event_put_later(event);
+		return 0;
+#endif
+	default:
+		return 0;
+	}
+
+	refcount_inc(&event->refs);
+	consumers_changed(event);
+	return 0;
+}
+
+static void class_init(struct trace_event_class *class, const char *system)
+{
+	class->system = system;
+	class->reg = user_event_reg;
+	class->get_fields = user_event_get_fields;
+	class->fields_array = user_event_fields_array;
+}
+
+static int group_init(struct user_event_group *group, struct dyn_event_operations *dyn_ops)
+{
+	group->dyn_ops = dyn_ops;
+	INIT_LIST_HEAD(&group->list);
+	INIT_LIST_HEAD(&group->multi);
+	class_init(&group->single_class, USER_EVENTS_SYSTEM);
+	class_init(&group->multi_class, USER_EVENTS_MULTI_SYSTEM);
+	return rhashtable_init(&group->events, &registry_params);
+}
+
+/*
+ * Records: stage, check, deliver.
+ *
+ * A record is the common fields and the payload. It is put together once, in
+ * memory of ours, by a copy that may fault like that of any system call, and
+ * checked there; then, under RCU, every consumer gets the same bytes. So no
+ * consumer sees half an event, and what a thread of the program changes after
+ * the check does not matter.
+ *
+ * What a consumer does not take, although it is switched on and does not
+ * filter it out, is a loss: counted in the event, and told to the writer if
+ * no retry can help or if the writer asked for it.
+ */
+
+/* perf pads the raw data of a sample: room for that behind a record. */
+#define RECORD_PADDING		sizeof(u64)
+
+static unsigned int lose(struct user_event *event, enum user_event_consumer consumer,
+			 enum user_event_loss reason)
+{
+	atomic_long_inc(&event->lost[consumer][reason]);
+	return BIT(reason);
+}
+
+/* Count a record that could not even be staged. */
+static void lose_everywhere(struct user_event *event, enum user_event_loss reason)
+{
+	if (rcu_access_pointer(event->files))
+		lose(event, CONSUMER_FTRACE, reason);
+	if (READ_ONCE(event->perf))
+		lose(event, CONSUMER_PERF, reason);
+}
+
+/*
+ * Run the triggers of a file that does not get the record. They want it in a
+ * ring buffer event, as they may ask for its time stamp.
+ */
+static void run_triggers(struct trace_event_file *file, const struct trace_entry *entry,
+			 size_t size, unsigned int trace_ctx)
+{
+	enum event_trigger_type post;
+	struct ring_buffer_event *rb_event;
+	struct trace_buffer *buffer;
+	void *copy;
+
+	rb_event = trace_event_buffer_lock_reserve(&buffer, file, entry->type, size,
+						   trace_ctx);
+	if (!rb_event)
+		return;
+
+	copy = ring_buffer_event_data(rb_event);
+	memcpy(copy, entry, size);
+	post = event_triggers_call(file, buffer, copy, rb_event);
+	__trace_event_discard_commit(buffer, rb_event);
+	if (post)
+		event_triggers_post_call(file, post);
+}
+
+/* Does the file not want the record? Triggers are run if so. */
+static bool file_ignores(struct trace_event_file *file, struct trace_entry *entry,
+			 size_t size, unsigned int trace_ctx)
+{
+	unsigned long flags = file->flags;
+
+	if (trace_trigger_soft_disabled(file))
+		return true;
+
+	if (flags & EVENT_FILE_FL_PID_FILTER && trace_event_ignore_this_pid(file))
+		return true;
+
+	if (!(flags & EVENT_FILE_FL_SOFT_DISABLED) &&
+	    (!(flags & EVENT_FILE_FL_FILTERED) ||
+	     filter_match_preds(rcu_dereference_sched(file->filter), entry)))
+		return false;
+
+	if (flags & EVENT_FILE_FL_TRIGGER_COND)
+		run_triggers(file, entry, size, trace_ctx);
+	return true;
+}
+
+#define FILE_IS_PARTICULAR	(EVENT_FILE_FL_TRIGGER_MODE | EVENT_FILE_FL_TRIGGER_COND | \
+				 EVENT_FILE_FL_SOFT_DISABLED | EVENT_FILE_FL_FILTERED | \
+				 EVENT_FILE_FL_PID_FILTER)
+
+/* The buffer has refused the record. Why? */
+static noinline unsigned int file_refused(struct user_event *event,
+					  struct trace_event_file *file,
+					  const struct trace_entry *entry,
+					  size_t size, unsigned int trace_ctx)
+{
+	struct trace_array *tr = file->tr;
+
+	if (file->flags & EVENT_FILE_FL_TRIGGER_COND)
+		run_triggers(file, entry, size, trace_ctx);
+
+	if (!tracer_tracing_is_on(tr) ||
+	    !cpumask_test_cpu(smp_processor_id(), tr->tracing_cpumask))
+		return 0;
+
+	if (size > ring_buffer_max_event_size(tr->array_buffer.buffer))
+		return lose(event, CONSUMER_FTRACE, LOSS_TOO_BIG);
+
+	/* A buffer that overwrites itself is never full. */
+	return lose(event, CONSUMER_FTRACE, tr->trace_flags & TRACE_ITER_OVERWRITE ?
+		    LOSS_RECURSION : LOSS_FULL);
+}
+
+/*
+ * Context: preemption disabled.
+ * Return: losses, a bit for each enum user_event_loss.
+ */
+static unsigned int deliver_ftrace(struct user_event *event,
+				   struct trace_event_file *file,
+				   struct trace_entry *entry, size_t size,
+				   unsigned int trace_ctx)
+{
+	struct trace_event_buffer fbuffer;
+
+	if (unlikely(file->flags & FILE_IS_PARTICULAR) &&
+	    file_ignores(file, entry, size, trace_ctx))
+		return 0;
+
+	fbuffer.buffer = file->tr->array_buffer.buffer;
+	fbuffer.event = ring_buffer_lock_reserve(fbuffer.buffer, size);
+	if (!fbuffer.event)
+		return file_refused(event, file, entry, size, trace_ctx);
+
+	fbuffer.trace_ctx = trace_ctx;
+	fbuffer.trace_file = file;
+	fbuffer.regs = NULL;
+	fbuffer.entry = ring_buffer_event_data(fbuffer.event);
+	memcpy(fbuffer.entry, entry, size);
+	trace_event_buffer_commit(&fbuffer);
+	return 0;
+}
+
+#ifdef CONFIG_PERF_EVENTS
+
+/* The size of a sample is a u16 and a multiple of 8. */
+#define PERF_MAX_SAMPLE		round_down(U16_MAX, 8)
+
+/* What else a sample of @pe may hold, at most. */
+static size_t perf_sample_rest(const struct perf_event *pe)
+{
+	u64 type = pe->attr.sample_type;
+	size_t size = sizeof(struct perf_event_header) + pe->header_size + pe->read_size;
+
+	if (type & PERF_SAMPLE_CALLCHAIN) {
+		size += (1 + pe->attr.sample_max_stack +
+			 sysctl_perf_event_max_contexts_per_stack) * sizeof(u64);
+	}
+	if (type & PERF_SAMPLE_BRANCH_STACK)
+		size += 2 * sizeof(u64);
+	if (type & (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER))
+		size += (1 + hweight64(pe->attr.sample_regs_user)) * sizeof(u64);
+	if (type & PERF_SAMPLE_REGS_INTR)
+		size += (1 + hweight64(pe->attr.sample_regs_intr)) * sizeof(u64);
+	if (type & PERF_SAMPLE_AUX)
+		size += 2 * sizeof(u64);
+	if (type & PERF_SAMPLE_STACK_USER) {
+		/* The stack is cut to what is left, but not for what follows it. */
+		size += 2 * sizeof(u64);
+		if (type & (PERF_SAMPLE_REGS_INTR | PERF_SAMPLE_AUX))
+			size += round_up(pe->attr.sample_stack_user, sizeof(u64));
+	}
+	return size;
+}
+
+/* What a record takes in a sample: its size, its bytes, padding. */
+static size_t perf_raw_size(size_t size)
+{
+	return round_up(size + sizeof(u32), sizeof(u64));
+}
+
+/*
+ * Does a sample with a record of @size fit in @pe at all? A ring has to hold
+ * it with the record that tells of earlier losses in front.
+ */
+static bool perf_can_take(struct perf_event *pe, size_t size)
+{
+	const struct perf_event *output = pe->parent ?: pe;
+	size_t lost = sizeof(struct perf_event_header) + 2 * sizeof(u64) +
+		      pe->id_header_size;
+	struct perf_buffer *rb;
+	size_t sample;
+
+	if (!(pe->attr.sample_type & PERF_SAMPLE_RAW) || !is_sampling_event(pe))
+		return true;
+
+	sample = perf_sample_rest(pe) + perf_raw_size(size);
+	if (sample > PERF_MAX_SAMPLE)
+		return false;
+
+	rb = READ_ONCE(output->rb);
+	return !rb || !rb->nr_pages || sample + lost < perf_data_size(rb);
+}
+
+/* Would perf hand the record to @pe? See perf_tp_event_match(). */
+static bool perf_wants(const struct perf_event *pe, struct trace_entry *entry,
+		       struct pt_regs *regs)
+{
+	struct event_filter *filter = (pe->parent ?: pe)->filter;
+
+	if (pe->state != PERF_EVENT_STATE_ACTIVE || pe->hw.state & PERF_HES_STOPPED)
+		return false;
+	if (pe->attr.exclude_kernel && !user_mode(regs))
+		return false;
+	return !filter || filter_match_preds(filter, entry);
+}
+
+/* Samples that did not fit in the ring of @pe, so far. */
+static s64 perf_lost(const struct perf_event *pe)
+{
+	return atomic64_read(&(pe->parent ?: pe)->lost_samples);
+}
+
+/* A perf event that is switched off for one record it cannot take. */
+#define PERF_PASSED_OVER	(PERF_HES_STOPPED | PERF_HES_ARCH)
+
+/*
+ * Hand out a record that not all perf events can take, or that more of them
+ * want than perf_submit() keeps count of. Interrupts are off, so that neither
+ * the list nor the states of the events change.
+ */
+static noinline unsigned int perf_submit_some(struct user_event *event,
+					      struct trace_entry *entry, size_t size,
+					      struct hlist_head *head,
+					      struct pt_regs *regs, int rctx)
+{
+	unsigned int losses = 0;
+	unsigned long flags;
+	struct perf_event *pe;
+	s64 lost = 0;
+
+	local_irq_save(flags);
+	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
+		lost -= perf_lost(pe);
+		if (perf_can_take(pe, size) || !perf_wants(pe, entry, regs))
+			continue;
+		losses |= lose(event, CONSUMER_PERF, LOSS_TOO_BIG);
+		pe->hw.state |= PERF_PASSED_OVER;
+	}
+
+	perf_tp_event(event->call.event.type, 1, entry, perf_raw_size(size) - sizeof(u32),
+		      regs, head, rctx, NULL);
+
+	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
+		lost += perf_lost(pe);
+		if ((pe->hw.state & PERF_PASSED_OVER) == PERF_PASSED_OVER)
+			pe->hw.state &= ~PERF_PASSED_OVER;
+	}
+	local_irq_restore(flags);
+
+	if (lost)
+		losses |= lose(event, CONSUMER_PERF, LOSS_FULL);
+	return losses;
+}
+
+/* Perf events on one CPU whose losses are watched with interrupts on. */
+#define PERF_WATCHED	4
+
+/*
+ * Hand the record to the perf events on this CPU. perf itself does not say
+ * whether a sample found room; its own count of those that did not does. No
+ * other CPU writes samples of these events: a ring belongs to a CPU, or to a
+ * task, which is current.
+ */
+static unsigned int perf_submit(struct user_event *event, struct trace_entry *entry,
+				size_t size, struct hlist_head *head,
+				struct pt_regs *regs, int rctx)
+{
+	const struct perf_event *watched[PERF_WATCHED];
+	s64 lost[PERF_WATCHED];
+	unsigned int i, nr = 0;
+	struct perf_event *pe;
+
+	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
+		if (nr == PERF_WATCHED || !perf_can_take(pe, size))
+			return perf_submit_some(event, entry, size, head, regs, rctx);
+		lost[nr] = perf_lost(pe);
+		watched[nr++] = pe;
+	}
+
+	perf_tp_event(event->call.event.type, 1, entry, perf_raw_size(size) - sizeof(u32),
+		      regs, head, rctx, NULL);
+
+	for (i = 0; i < nr; i++) {
+		if (perf_lost(watched[i]) != lost[i])
+			return lose(event, CONSUMER_PERF, LOSS_FULL);
+	}
+	return 0;
+}
+
+/*
+ * Context: preemption disabled. The record is followed by RECORD_PADDING.
+ * Return: losses, a bit for each enum user_event_loss.
+ */
+static unsigned int deliver_perf(struct user_event *event, struct trace_entry *entry,
+				 size_t size, unsigned int trace_ctx)
+{
+	struct trace_event_call *call = &event->call;
+	struct hlist_head *head = this_cpu_ptr(call->perf_events);
+	struct pt_regs *regs;
+	int rctx;
+
+	if (hlist_empty(head) && !bpf_prog_array_valid(call))
+		return 0;
+
+	rctx = perf_swevent_get_recursion_context();
+	if (rctx < 0)
+		return lose(event, CONSUMER_PERF, LOSS_RECURSION);
+
+	regs = this_cpu_ptr(&__perf_regs[rctx]);
+	perf_fetch_caller_regs(regs);
+
+	if (bpf_prog_array_valid(call)) {
+		/* The context of a program starts with its registers. */
+		*(struct pt_regs **)entry = regs;
+		if (!trace_call_bpf(call, entry)) {
+			perf_swevent_put_recursion_context(rctx);
+			return 0;
+		}
+		tracing_generic_entry_update(entry, call->event.type, trace_ctx);
+	}
+
+	if (hlist_empty(head)) {
+		perf_swevent_put_recursion_context(rctx);
+		return 0;
+	}
+	put_unaligned((u64)0, (u64 *)((char *)entry + size));
+	return perf_submit(event, entry, size, head, regs, rctx);
+}
+
+#else
+
+static unsigned int deliver_perf(struct user_event *event, struct trace_entry *entry,
+				 size_t size, unsigned int trace_ctx)
+{
+	return 0;
+}
+
+#endif /* CONFIG_PERF_EVENTS */
+
+/**
+ * deliver - hand a record to every consumer
+ * @event: event
+ * @entry: record; the common fields are filled in here
+ * @size: bytes of the record; RECORD_PADDING bytes follow that may be written
+ * @report: tell of losses that a retry may mend
+ *
+ * Context: process context.
+ * Return: 0; -EBADF if there is no consumer, -E2BIG if there is one that can
+ * never take the record, -ENOBUFS with @report if a buffer was full.
+ */
+static int deliver(struct user_event *event, struct trace_entry *entry, size_t size,
+		   bool report)
+{
+	struct user_event_files *files;
+	struct trace_event_file *file;
+	unsigned int losses = 0;
+	unsigned int trace_ctx;
+	unsigned int i;
+	bool perf;
+
+	guard(preempt_notrace)();
+
+	files = rcu_dereference_sched(event->files);
+	perf = smp_load_acquire(&event->perf);
+	if (!files && !perf)
+		return -EBADF;
+
+	trace_ctx = tracing_gen_ctx_dec();
+	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
+
+	for (i = 0; files && i < files->nr; i++) {
+		file = READ_ONCE(files->file[i]);
+		if (file)
+			losses |= deliver_ftrace(event, file, entry, size, trace_ctx);
+	}
+	if (perf)
+		losses |= deliver_perf(event, entry, size, trace_ctx);
+
+	if (likely(!losses))
+		return 0;
+	if (losses & BIT(LOSS_TOO_BIG))
+		return -E2BIG;
+	return report ? -ENOBUFS : 0;
+}
+
+/*
+ * Does a location point into the payload, and its string end in NUL? The sums
+ * are of 16-bit numbers and the offset of a field: they do not overflow.
+ */
+static bool location_ok(const struct user_event_field *field, const void *record,
+			size_t size)
+{
+	u32 location = get_unaligned((const u32 *)(record + field->offset));
+	size_t start = location & 0xffff;
+	size_t len = location >> 16;
+
+	if (field->place == PLACE_REL_LOC)
+		start += field->offset + sizeof(u32);
+	else if (start < sizeof(struct trace_entry))
+		return false;
+
+	if (start + len > size)
+		return false;
+	return !field->is_char || (len && !((const char *)record)[start + len - 1]);
+}
+
+static bool locations_ok(const struct user_event_format *format, const void *record,
+			 size_t size)
+{
+	const struct user_event_field *field = format->fields;
+	unsigned int left;
+
+	for (left = format->nr_locations; left; field++) {
+		if (field->place == PLACE_INLINE)
+			continue;
+		if (!location_ok(field, record, size))
+			return false;
+		left--;
+	}
+	return true;
+}
+
+/**
+ * struct user_event_table - events of an open file by write index
+ * @rcu: freed after readers
+ * @nr: indexes in use, grows only
+ * @capacity: elements of @slot
+ * @slot: event, which the table holds a reference to, and SLOT_REPORT
+ */
+struct user_event_table {
+	struct rcu_head		rcu;
+	unsigned int		nr;
+	unsigned int		capacity;
+	unsigned long		slot[];
+};
+
+/* Writes through this index report losses. */
+#define SLOT_REPORT	1UL
+
+/**
+ * struct user_event_file - an open user_events_data
+ * @group: group of the file
+ * @lock: serializes changes of the index table, and @pages
+ * @table: events by write index; the file keeps each of them
+ * @indexes: write index by the id of the event
+ * @pages: pages of enable words, NULL until the first mmap
+ */
+struct user_event_file {
+	struct user_event_group		*group;
+	struct mutex			lock;
+	struct user_event_table __rcu	*table;
+	struct xarray			indexes;
+	struct user_event_pages		*pages;
+};
+
+/* The slot of @index, 0 for none. What it points to stays with the file. */
+static unsigned long file_slot(struct user_event_file *info, u32 index)
+{
+	struct user_event_table *table;
+
+	guard(rcu)();
+	table = rcu_dereference(info->table);
+	/* Pairs with file_add_event(): the slot is filled before it counts. */
+	if (!table || index >= smp_load_acquire(&table->nr))
+		return 0;
+	return READ_ONCE(table->slot[index]);
+}
+
+static struct user_event *slot_event(unsigned long slot)
+{
+	return (struct user_event *)(slot & ~SLOT_REPORT);
+}
+
+/* What can be said of a write before its payload has been read. */
+static int may_write(unsigned long slot, s32 index, size_t payload)
+{
+	struct user_event *event = slot_event(slot);
+
+	if (index < 0)
+		return -EINVAL;
+	if (!event)
+		return -ENOENT;
+	if (payload < event->format->payload_size)
+		return -EINVAL;
+	if (!READ_ONCE(event->enabled))
+		return -EBADF;
+	return 0;
+}
+
+static int check_and_deliver(unsigned long slot, struct trace_entry *entry, size_t size)
+{
+	struct user_event *event = slot_event(slot);
+
+	if (event->format->nr_locations && !locations_ok(event->format, entry, size))
+		return -EFAULT;
+	return deliver(event, entry, size, slot & SLOT_REPORT);
+}
+
+/* Copy all or nothing. With @nowait a page that is not there is -EAGAIN. */
+static int copy_in(void *to, size_t size, struct iov_iter *from, bool nowait)
+{
+	size_t copied;
+
+	if (!nowait)
+		return copy_from_iter(to, size, from) == size ? 0 : -EFAULT;
+
+	pagefault_disable();
+	copied = copy_from_iter(to, size, from);
+	pagefault_enable();
+	return copied == size ? 0 : -EAGAIN;
+}
+
+/* A record that does not go on the stack. */
+static noinline int emit_large(unsigned long slot, size_t payload,
+			       struct iov_iter *from, bool nowait)
+{
+	size_t size = sizeof(struct trace_entry) + payload;
+	struct trace_entry *entry;
+	int ret;
+
+	if (size > USER_EVENT_MAX_RECORD) {
+		lose_everywhere(slot_event(slot), LOSS_TOO_BIG);
+		return -E2BIG;
+	}
+
+	entry = kvmalloc(size + RECORD_PADDING,
+			 (nowait ? GFP_NOWAIT : GFP_KERNEL) | __GFP_NOWARN);
+	if (!entry) {
+		if (nowait)
+			return -EAGAIN;
+		lose_everywhere(slot_event(slot), LOSS_NO_MEMORY);
+		return -ENOMEM;
+	}
+
+	ret = copy_in(entry + 1, payload, from, nowait);
+	if (!ret)
+		ret = check_and_deliver(slot, entry, size);
+	kvfree(entry);
+	return ret;
+}
+
+/**
+ * emit - one event from an iterator
+ * @info: open file
+ * @index: write index
+ * @payload: bytes to take from @from
+ * @from: where the payload is
+ * @nowait: -EAGAIN rather than sleep
+ *
+ * Context: process context.
+ * Return: 0 or, in this order: -EINVAL for a negative index, -ENOENT for one
+ * that is not in use, -EINVAL for a short payload, -EBADF without a consumer,
+ * -ENOMEM, -EFAULT for memory that cannot be read or a bad location, -E2BIG,
+ * -ENOBUFS.
+ */
+static noinline int emit(struct user_event_file *info, u32 index, size_t payload,
+			 struct iov_iter *from, bool nowait)
+{
+	u64 stage[(USER_EVENT_STACK_RECORD + RECORD_PADDING) / sizeof(u64)] __uninitialized;
+	struct trace_entry *entry = (struct trace_entry *)stage;
+	unsigned long slot = file_slot(info, index);
+	int ret;
+
+	ret = may_write(slot, index, payload);
+	if (ret)
+		return ret;
+
+	if (sizeof(*entry) + payload > USER_EVENT_STACK_RECORD)
+		return emit_large(slot, payload, from, nowait);
+
+	ret = copy_in(entry + 1, payload, from, nowait);
+	return ret ?: check_and_deliver(slot, entry, sizeof(*entry) + payload);
+}
+
+/* One record of a batch. Return: bytes dealt with, or an error. */
+static ssize_t emit_record(struct user_event_file *info, struct iov_iter *from,
+			   bool nowait)
+{
+	size_t left = iov_iter_count(from);
+	struct user_event_record record;
+	int ret;
+
+	if (left < sizeof(record))
+		return -EINVAL;
+
+	ret = copy_in(&record, sizeof(record), from, nowait);
+	if (ret)
+		return ret;
+	if (record.size < sizeof(record) || record.size > left)
+		return -EINVAL;
+
+	ret = emit(info, record.write_index, record.size - sizeof(record), from, nowait);
+	if (ret && ret != -EBADF)
+		return ret;
+
+	iov_iter_advance(from, iov_iter_count(from) - (left - record.size));
+	return record.size;
+}
+
+/* Records one after the other, up to the first that fails. */
+static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
+			  bool nowait)
+{
+	ssize_t done = sizeof(u32);
+	ssize_t ret;
+
+	while (iov_iter_count(from)) {
+		ret = emit_record(info, from, nowait);
+		if (ret < 0)
+			return done > sizeof(u32) ? done : ret;
+		done += ret;
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return done;
+}
+
+static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
+			 bool nowait)
+{
+	size_t count = iov_iter_count(from);
+	u32 index;
+	int ret;
+
+	if (count < sizeof(index))
+		return -EFAULT;
+
+	ret = copy_in(&index, sizeof(index), from, nowait);
+	if (ret)
+		return ret;
+	if (index == USER_EVENT_WRITE_BATCH)
+		return emit_batch(info, from, nowait);
+
+	return emit(info, index, count - sizeof(index), from, nowait) ?: count;
+}
+
+/*
+ * Files: user_events_data.
+ *
+ * An open file has an index table, which register adds to and writes look up
+ * under RCU. Each index keeps its event until the file is closed.
+ */
+
+static ssize_t user_events_write(struct file *file, const char __user *ubuf,
+				 size_t count, loff_t *ppos)
+{
+	u64 stage[(USER_EVENT_STACK_RECORD + RECORD_PADDING) / sizeof(u64)] __uninitialized;
+	struct trace_entry *entry = (struct trace_entry *)stage;
+	struct user_event_file *info = file->private_data;
+	const size_t gap = sizeof(*entry) - sizeof(u32);
+	struct iov_iter iter;
+	unsigned long left;
+	unsigned long slot;
+	u32 index;
+	int ret;
+
+	if (*ppos || count < sizeof(index))
+		return -EFAULT;
+
+	/* One copy: the index lands where the common fields will be. */
+	if (count <= USER_EVENT_STACK_RECORD - gap) {
+		left = copy_from_user((char *)stage + gap, ubuf, count);
+		index = ((u32 *)stage)[1];
+		if (likely(index != USER_EVENT_WRITE_BATCH && !left)) {
+			slot = file_slot(info, index);
+			ret = may_write(slot, index, count - sizeof(index));
+			if (!ret)
+				ret = check_and_deliver(slot, entry, count + gap);
+			return ret ?: count;
+		}
+	}
+
+	ret = import_ubuf(ITER_SOURCE, (char __user *)ubuf, count, &iter);
+	return ret ?: emit_iter(info, &iter, false);
+}
+
+static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	if (iocb->ki_pos)
+		return -EFAULT;
+
+	return emit_iter(iocb->ki_filp->private_data, from, iocb->ki_flags & IOCB_NOWAIT);
+}
+
+static int table_grow(struct user_event_file *info, struct user_event_table *old)
+{
+	unsigned int capacity = old ? 2 * old->capacity : 4;
+	struct user_event_table *new;
+
+	new = kvmalloc(struct_size(new, slot, capacity), GFP_KERNEL_ACCOUNT);
+	if (!new)
+		return -ENOMEM;
+
+	new->nr = old ? old->nr : 0;
+	new->capacity = capacity;
+	if (old)
+		memcpy(new->slot, old->slot, old->nr * sizeof(old->slot[0]));
+	rcu_assign_pointer(info->table, new);
+	if (old)
+		kvfree_rcu(old, rcu);
+	return 0;
+}
+
+/**
+ * file_add_event - find or make the write index of an event
+ * @info: open file
+ * @event: event; a new index takes a reference of its own
+ * @report: writes through the index report losses from now on
+ *
+ * Context: process context.
+ * Return: index, or -ENOMEM.
+ */
+static int file_add_event(struct user_event_file *info, struct user_event *event,
+			  bool report)
+{
+	unsigned long id = event->call.event.type;
+	struct user_event_table *table;
+	unsigned int index;
+	void *known;
+
+	guard(mutex)(&info->lock);
+
+	table = rcu_dereference_protected(info->table, lockdep_is_held(&info->lock));
+	known = xa_load(&info->indexes, id);
+	if (known) {
+		index = xa_to_value(known);
+		if (report)
+			WRITE_ONCE(table->slot[index], table->slot[index] | SLOT_REPORT);
+		return index;
+	}
+
+	if (!table || table->nr == table->capacity) {
+		if (table_grow(info, table))
+			return -ENOMEM;
+		table = rcu_dereference_protected(info->table,
+						  lockdep_is_held(&info->lock));
+	}
+	index = table->nr;
+	if (xa_err(xa_store(&info->indexes, id, xa_mk_value(index), GFP_KERNEL_ACCOUNT)))
+		return -ENOMEM;
+
+	refcount_inc(&event->refs);
+	table->slot[index] = (unsigned long)event | (report ? SLOT_REPORT : 0);
+	smp_store_release(&table->nr, index + 1);
+	return index;
+}
+
+#define REG_FLAGS	(USER_EVENT_REG_PERSIST | USER_EVENT_REG_MULTI_FORMAT | \
+			 USER_EVENT_REG_REPORT_LOSS)
+
+/* The argument of an ioctl that starts with its size, as the caller knows it. */
+static int copy_sized_arg(void *arg, size_t size, const void __user *uarg)
+{
+	u32 usize;
+
+	if (get_user(usize, (const u32 __user *)uarg))
+		return -EFAULT;
+	if (usize < size)
+		return -EINVAL;
+	if (usize > PAGE_SIZE)
+		return -E2BIG;
+	return copy_struct_from_user(arg, size, uarg, usize);
+}
+
+static int check_reg(const struct user_reg *reg)
+{
+	if (reg->flags & ~REG_FLAGS)
+		return -EINVAL;
+	if (reg->enable_size != sizeof(u32) && reg->enable_size != sizeof(long))
+		return -EINVAL;
+	if (reg->enable_bit >= reg->enable_size * BITS_PER_BYTE)
+		return -EINVAL;
+	if (!IS_ALIGNED(reg->enable_addr, reg->enable_size))
+		return -EINVAL;
+	if (reg->enable_addr != (unsigned long)reg->enable_addr ||
+	    !access_ok((void __user *)(unsigned long)reg->enable_addr, reg->enable_size))
+		return -EFAULT;
+	if (reg->flags & USER_EVENT_REG_PERSIST && !perfmon_capable())
+		return -EPERM;
+	return 0;
+}
+
+static long register_event(struct user_event_file *info, struct user_event *event,
+			   const struct user_reg *reg, void __user *uarg)
+{
+	struct user_event_key key = { .addr = reg->enable_addr, .bit = reg->enable_bit };
+	u32 write_index;
+	int index;
+	int ret;
+
+	ret = register_enabler(event, reg);
+	if (ret)
+		return ret;
+
+	index = file_add_event(info, event, reg->flags & USER_EVENT_REG_REPORT_LOSS);
+	ret = index < 0 ? index : 0;
+	write_index = index;
+	if (!ret && copy_to_user(uarg + offsetof(struct user_reg, write_index),
+				 &write_index, sizeof(write_index)))
+		ret = -EFAULT;
+	if (ret)
+		unregister_enabler(&key);
+	return ret;
+}
+
+static long ioctl_register(struct user_event_file *info, void __user *uarg)
+{
+	struct user_event *event;
+	struct user_reg reg;
+	char *command;
+	long ret;
+
+	ret = copy_sized_arg(&reg, sizeof(reg), uarg);
+	if (!ret)
+		ret = check_reg(&reg);
+	if (ret)
+		return ret;
+
+	command = strndup_user(u64_to_user_ptr(reg.name_args), USER_EVENT_MAX_COMMAND);
+	if (IS_ERR(command))
+		return PTR_ERR(command);
+
+	event = user_event_get(info->group, command, reg.flags);
+	kfree(command);
+	if (IS_ERR(event))
+		return PTR_ERR(event);
+
+	ret = register_event(info, event, &reg, uarg);
+	user_event_put(event);
+	return ret;
+}
+
+static long ioctl_delete(struct user_event_file *info, const char __user *uname)
+{
+	char *name;
+	long ret;
+
+	name = strndup_user(uname, USER_EVENT_MAX_COMMAND);
+	if (IS_ERR(name))
+		return PTR_ERR(name);
+
+	ret = user_event_delete(info->group, name);
+	kfree(name);
+	return ret;
+}
+
+static long ioctl_unregister(const void __user *uarg)
+{
+	struct user_event_key key;
+	struct user_unreg unreg;
+	int ret;
+
+	ret = copy_sized_arg(&unreg, sizeof(unreg), uarg);
+	if (ret)
+		return ret;
+	if (unreg.__reserved || unreg.__reserved2)
+		return -EINVAL;
+	if (unreg.disable_addr != (unsigned long)unreg.disable_addr)
+		return -ENOENT;
+
+	key.addr = unreg.disable_addr;
+	key.bit = unreg.disable_bit;
+	return unregister_enabler(&key);
+}
+
+static long user_events_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct user_event_file *info = file->private_data;
+
+	switch (cmd) {
+	case DIAG_IOCSREG:
+		return ioctl_register(info, (void __user *)arg);
+	case DIAG_IOCSDEL:
+		return ioctl_delete(info, (const char __user *)arg);
+	case DIAG_IOCSUNREG:
+		return ioctl_unregister((const void __user *)arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+#ifdef CONFIG_COMPAT
+
+/* The numbers hold the size of a pointer, all else is as for 64 bits. */
+#define COMPAT_IOCSREG		_IOWR(DIAG_IOC_MAGIC, 0, compat_uptr_t)
+#define COMPAT_IOCSDEL		_IOW(DIAG_IOC_MAGIC, 1, compat_uptr_t)
+#define COMPAT_IOCSUNREG	_IOW(DIAG_IOC_MAGIC, 2, compat_uptr_t)
+
+static long user_events_compat_ioctl(struct file *file, unsigned int cmd,
+				     unsigned long arg)
+{
+	unsigned long ptr = (unsigned long)compat_ptr(arg);
+
+	switch (cmd) {
+	case COMPAT_IOCSREG:
+		return user_events_ioctl(file, DIAG_IOCSREG, ptr);
+	case COMPAT_IOCSDEL:
+		return user_events_ioctl(file, DIAG_IOCSDEL, ptr);
+	case COMPAT_IOCSUNREG:
+		return user_events_ioctl(file, DIAG_IOCSUNREG, ptr);
+	default:
+		return -ENOTTY;
+	}
+}
+
+#endif /* CONFIG_COMPAT */
+
+/* The pages of @info, at least @nr of them, with a reference. */
+static struct user_event_pages *file_get_pages(struct user_event_file *info,
+					       unsigned int nr)
+{
+	struct user_event_pages *pages;
+	struct page *page;
+
+	guard(mutex)(&info->lock);
+
+	pages = info->pages;
+	if (!pages) {
+		pages = kzalloc(sizeof(*pages), GFP_KERNEL_ACCOUNT);
+		if (!pages)
+			return NULL;
+		refcount_set(&pages->refs, 1);
+		mutex_init(&pages->lock);
+		xa_init(&pages->words);
+		info->pages = pages;
+	}
+
+	guard(mutex)(&pages->lock);
+	while (pages->nr < nr) {
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!page)
+			return NULL;
+		pages->page[pages->nr++] = page;
+	}
+	refcount_inc(&pages->refs);
+	return pages;
+}
+
+/*
+ * Map pages of enable words, for reading only and for good. The mapping keeps
+ * the pages, not this file.
+ */
+static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	unsigned long nr = vma_pages(vma);
+	struct user_event_pages *pages;
+	struct file *behind;
+	int ret;
+
+	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
+		return -EPERM;
+	if (!(vma->vm_flags & VM_MAYSHARE) || vma->vm_pgoff || nr > USER_EVENT_MAX_PAGES)
+		return -EINVAL;
+
+	pages = file_get_pages(file->private_data, nr);
+	if (!pages)
+		return -ENOMEM;
+
+	behind = anon_inode_getfile("[user_events]", &user_event_pages_fops, pages,
+				    O_RDONLY);
+	if (IS_ERR(behind)) {
+		pages_put(pages);
+		return PTR_ERR(behind);
+	}
+
+	vm_flags_mod(vma, VM_DONTEXPAND, VM_MAYWRITE | VM_MAYEXEC);
+	ret = vm_insert_pages(vma, vma->vm_start, pages->page, &nr);
+	if (!ret)
+		vma_set_file(vma, behind);
+	fput(behind);
+	return ret;
+}
+
+static int user_events_open(struct inode *inode, struct file *file)
+{
+	struct user_event_file *info;
+
+	info = kzalloc(sizeof(*info), GFP_KERNEL_ACCOUNT);
+	if (!info)
+		return -ENOMEM;
+
+	info->group = inode->i_private;
+	mutex_init(&info->lock);
+	xa_init(&info->indexes);
+	file->private_data = info;
+
+	/* A write has no position, and does not sleep if it must not. */
+	file->f_mode &= ~FMODE_ATOMIC_POS;
+	file->f_mode |= FMODE_NOWAIT;
+	return 0;
+}
+
+static int user_events_release(struct inode *inode, struct file *file)
+{
+	struct user_event_file *info = file->private_data;
+	struct user_event_table *table;
+	unsigned int i;
+
+	table = rcu_dereference_protected(info->table, true);
+	for (i = 0; table && i < table->nr; i++) {
+		user_event_put(slot_event(table->slot[i]));
+		cond_resched();
+	}
+	kvfree(table);
+	xa_destroy(&info->indexes);
+	pages_put(info->pages);
+	kfree(info);
+	return 0;
+}
+
+static const struct file_operations user_events_data_fops = {
+	.open		= user_events_open,
+	.write		= user_events_write,
+	.write_iter	= user_events_write_iter,
+	.unlocked_ioctl	= user_events_ioctl,
+#ifdef CONFIG_COMPAT
+	.compat_ioctl	= user_events_compat_ioctl,
+#endif
+	.mmap		= user_events_mmap,
+	.release	= user_events_release,
+	.llseek		= noop_llseek,
+};
+
+/*
+ * Files: user_events_status, dynamic_events, sysctl.
+ */
+
+/**
+ * struct user_event_status - a reader of user_events_status
+ * @group: group of the file
+ * @active: events listed so far
+ * @busy: those of them with a consumer
+ */
+struct user_event_status {
+	struct user_event_group	*group;
+	unsigned int		active;
+	unsigned int		busy;
+};
+
+static void *status_start(struct seq_file *m, loff_t *pos)
+{
+	struct user_event_status *status = m->private;
+
+	mutex_lock(&event_mutex);
+	if (!*pos) {
+		status->active = 0;
+		status->busy = 0;
+	}
+	/* The list head stands for the totals, which come last. */
+	return seq_list_start(&status->group->list, *pos) ?:
+	       (*pos == status->active ? &status->group->list : NULL);
+}
+
+static void *status_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct user_event_status *status = m->private;
+	struct list_head *entry = v;
+
+	++*pos;
+	return entry == &status->group->list ? NULL : entry->next;
+}
+
+static void status_stop(struct seq_file *m, void *v)
+{
+	mutex_unlock(&event_mutex);
+}
+
+static void show_losses(struct seq_file *m, struct user_event *event)
+{
+	bool lost = false;
+	int consumer, reason;
+	long count;
+
+	for (consumer = 0; consumer < NR_CONSUMERS; consumer++) {
+		bool first = true;
+
+		for (reason = 0; reason < NR_LOSSES; reason++) {
+			count = atomic_long_read(&event->lost[consumer][reason]);
+			if (!count)
+				continue;
+			if (!lost)
+				seq_puts(m, " lost");
+			if (first)
+				seq_printf(m, " %s:", consumer_names[consumer]);
+			else
+				seq_putc(m, ',');
+			seq_printf(m, "%s=%ld", loss_names[reason], count);
+			lost = true;
+			first = false;
+		}
+	}
+}
+
+static bool has_losses(struct user_event *event)
+{
+	int i;
+
+	for (i = 0; i < NR_CONSUMERS * NR_LOSSES; i++) {
+		if (atomic_long_read(&event->lost[i / NR_LOSSES][i % NR_LOSSES]))
+			return true;
+	}
+	return false;
+}
+
+static int status_show(struct seq_file *m, void *v)
+{
+	struct user_event_status *status = m->private;
+	struct user_event *event;
+
+	if (v == &status->group->list) {
+		seq_printf(m, "\nActive: %u\nBusy: %u\n", status->active, status->busy);
+		return 0;
+	}
+
+	event = list_entry(v, struct user_event, link);
+	seq_puts(m, event->tracepoint.name);
+	if (event->enabled || has_losses(event))
+		seq_puts(m, " #");
+	if (event->enabled)
+		seq_puts(m, " Used by");
+	if (rcu_access_pointer(event->files))
+		seq_puts(m, " ftrace");
+	if (event->perf)
+		seq_puts(m, " perf");
+	show_losses(m, event);
+	seq_putc(m, '\n');
+
+	/* A line that did not fit is shown again. */
+	if (!seq_has_overflowed(m)) {
+		status->active++;
+		status->busy += event->enabled;
+	}
+	return 0;
+}
+
+static const struct seq_operations status_seq_ops = {
+	.start	= status_start,
+	.next	= status_next,
+	.stop	= status_stop,
+	.show	= status_show,
+};
+
+static int status_open(struct inode *inode, struct file *file)
+{
+	struct user_event_status *status;
+
+	status = __seq_open_private(file, &status_seq_ops, sizeof(*status));
+	if (!status)
+		return -ENOMEM;
+	status->group = inode->i_private;
+	return 0;
+}
+
+static const struct file_operations user_events_status_fops = {
+	.open		= status_open,
+	.read		= seq_read,
+	.llseek		= seq_lseek,
+	.release	= seq_release_private,
+};
+
+static struct user_event_group user_event_init_group;
+
+static int dyn_create(const char *raw_command)
+{
+	struct user_event *event;
+
+	if (!str_has_prefix(raw_command, USER_EVENTS_PREFIX))
+		return -ECANCELED;
+	if (!perfmon_capable())
+		return -EPERM;
+	raw_command += strlen(USER_EVENTS_PREFIX);
+	if (strlen(raw_command) >= USER_EVENT_MAX_COMMAND)
+		return -EINVAL;
+
+	event = user_event_get(&user_event_init_group, raw_command,
+			       USER_EVENT_REG_PERSIST);
+	if (IS_ERR(event))
+		return PTR_ERR(event);
+	user_event_put(event);
+	return 0;
+}
+
+static struct user_event *event_of_dyn(struct dyn_event *dyn_event)
+{
+	return container_of(dyn_event, struct user_event, dyn_event);
+}
+
+static void show_fields(struct seq_file *m, const struct user_event_format *format)
+{
+	int i;
+
+	for (i = 0; i < format->nr_fields; i++) {
+		const struct user_event_field *field = &format->fields[i];
+
+		seq_printf(m, "%s %s %s", i ? ";" : "", field->type, field->name);
+		if (field->has_size)
+			seq_printf(m, " %u", field->size);
+	}
+}
+
+static int dyn_show(struct seq_file *m, struct dyn_event *dyn_event)
+{
+	const struct user_event_format *format = event_of_dyn(dyn_event)->format;
+
+	seq_printf(m, "%s%s", USER_EVENTS_PREFIX, format->name);
+	show_fields(m, format);
+	seq_putc(m, '\n');
+	return 0;
+}
+
+static bool dyn_is_busy(struct dyn_event *dyn_event)
+{
+	return user_event_busy(event_of_dyn(dyn_event));
+}
+
+static int dyn_free(struct dyn_event *dyn_event)
+{
+	struct user_event *event = event_of_dyn(dyn_event);
+	int ret;
+
+	ret = user_event_may_delete(event);
+	return ret ?: user_event_delete_locked(event);
+}
+
+/* Do the words of a delete command say what the fields of the event do? */
+static bool args_match(const struct user_event_format *format, int argc, const char **argv)
+{
+	char command[USER_EVENT_MAX_COMMAND];
+	struct user_event_format *other;
+	size_t len;
+	bool match;
+	int i;
+
+	len = scnprintf(command, sizeof(command), "%s", format->name);
+	for (i = 0; i < argc; i++)
+		len += scnprintf(command + len, sizeof(command) - len, " %s", argv[i]);
+
+	other = format_parse(command);
+	if (IS_ERR(other))
+		return false;
+	match = formats_match(format, other);
+	format_free(other);
+	return match;
+}
+
+static bool dyn_match(const char *system, const char *name, int argc,
+		      const char **argv, struct dyn_event *dyn_event)
+{
+	struct user_event *event = event_of_dyn(dyn_event);
+
+	if (system && strcmp(system, event->call.class->system))
+		return false;
+	if (strcmp(name, event->format->name) && strcmp(name, event->tracepoint.name))
+		return false;
+	return !argc || args_match(event->format, argc, argv);
+}
+
+static struct dyn_event_operations user_event_dyn_ops = {
+	.create		= dyn_create,
+	.show		= dyn_show,
+	.is_busy	= dyn_is_busy,
+	.free		= dyn_free,
+	.match		= dyn_match,
+};
+
+static struct ctl_table user_event_sysctls[] = {
+	{
+		.procname	= "user_events_max",
+		.data		= &user_events_max,
+		.maxlen		= sizeof(user_events_max),
+		.mode		= 0644,
+		.proc_handler	= proc_douintvec,
+	},
+};
+
+static int __init user_events_init_caches(void)
+{
+	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT);
+	owner_cache = KMEM_CACHE(user_event_mm, SLAB_ACCOUNT);
+	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	return enabler_cache && owner_cache && user_event_wq ? 0 : -ENOMEM;
+}
+
+static int __init user_events_init(void)
+{
+	struct user_event_group *group = &user_event_init_group;
+	int ret;
+
+	ret = user_events_init_caches();
+	if (ret)
+		return ret;
+
+	ret = group_init(group, &user_event_dyn_ops);
+	if (ret)
+		return ret;
+
+	ret = tracing_init_dentry();
+	if (ret)
+		return ret;
+
+	trace_create_file("user_events_data", TRACE_MODE_WRITE, NULL, group,
+			  &user_events_data_fops);
+	trace_create_file("user_events_status", TRACE_MODE_READ, NULL, group,
+			  &user_events_status_fops);
+	register_sysctl_init("kernel", user_event_sysctls);
+	return dyn_event_register(&user_event_dyn_ops);
+}
+fs_initcall(user_events_init);
+
+#ifdef CONFIG_USER_EVENTS_KUNIT_TEST
+#include "trace_events_user_test.c"
+#endif
