@@ -21,6 +21,7 @@
  *                          that is written in the memory of a program
  *   mmap_lock              only tried while event_mutex is held; waited for
  *                          only by those who hold nothing
+ *   user_event_pages.lock  pages of enable words, bits that are registered
  *   owners_lock (spin)     owners of a set, user_event_seq
  *   siglock (spin)         who is attached to an owner
  *
@@ -41,10 +42,12 @@
 #include <linux/jhash.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/pagewalk.h>
 #include <linux/perf_event.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/secretmem.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/sysctl.h>
@@ -71,8 +74,8 @@
 /* No consumer takes a record of more: the largest sub-buffer of ftrace. */
 #define USER_EVENT_MAX_RECORD		SZ_1M
 
-/* Records of up to this many bytes are staged on the stack. */
-#define USER_EVENT_STACK_RECORD		512
+/* Records of up to this many bytes are staged on the stack: 1 KiB and change. */
+#define USER_EVENT_STACK_RECORD		(BITS_PER_LONG == 64 ? 1072 : 512)
 
 /* Pages of enable words that one open file may map. */
 #define USER_EVENT_MAX_PAGES		16
@@ -211,9 +214,23 @@ static char *next_word(char **text)
 	return word;
 }
 
+/*
+ * Filters, histograms and the trace file tell by these words where the bytes
+ * of a field are. A type that has one of them elsewhere than in front would be
+ * decoded by rules that no record is checked for.
+ */
+static bool misleads_filters(const char *word)
+{
+	return strstr(word, "__data_loc") || strstr(word, "__rel_loc") ||
+	       strstr(word, "cpumask_t");
+}
+
 /* Words of a location's type: letters, digits, and what arrays need. */
 static bool is_type_word(const char *word)
 {
+	if (misleads_filters(word))
+		return false;
+
 	while (isalnum(*word) || *word == '_' || *word == '[' || *word == ']' ||
 	       *word == '*')
 		word++;
@@ -240,7 +257,7 @@ static int parse_struct(struct user_event_field *field, char *type, char *text)
 	const char *size = next_word(&text);
 
 	if (!size || next_word(&text) || !is_good_name(tag) ||
-	    !isdigit(size[0]) || kstrtou32(size, 10, &field->size) ||
+	    misleads_filters(tag) || !isdigit(size[0]) || kstrtou32(size, 10, &field->size) ||
 	    !field->size)
 		return -EINVAL;
 
@@ -1387,6 +1404,42 @@ static struct user_event_pages *find_pages(struct mm_struct *mm,
 	return pages;
 }
 
+/* Set or clear the bit in a page that stays what it is meanwhile. */
+static void write_page(struct page *page, const struct user_event_enabler *enabler,
+		       unsigned long addr, bool value)
+{
+	void *kaddr = kmap_local_page(page);
+
+	assign_shared_bit(enabler_bit(enabler),
+			  kaddr + ALIGN_DOWN(offset_in_page(addr), sizeof(long)), value);
+	flush_dcache_page(page);
+	kunmap_local(kaddr);
+	folio_mark_dirty(page_folio(page));
+}
+
+/*
+ * The common case: the word is mapped by a page table entry that lets the
+ * program write. Its lock keeps the page mapped, and from being taken for
+ * clean between the store and folio_mark_dirty().
+ */
+static bool write_mapped_pte(struct vm_area_struct *vma,
+			     const struct user_event_enabler *enabler,
+			     unsigned long addr, bool value)
+{
+	struct folio_walk walk;
+	bool writable;
+
+	if (!(vma->vm_flags & VM_WRITE) || vma_is_secretmem(vma) ||
+	    !folio_walk_start(&walk, vma, addr, 0))
+		return false;
+
+	writable = walk.level == FW_LEVEL_PTE && pte_write(walk.pte);
+	if (writable)
+		write_page(walk.page, enabler, addr, value);
+	folio_walk_end(&walk, vma);
+	return writable;
+}
+
 /*
  * Set or clear the bit if that needs no waiting.
  *
@@ -1400,12 +1453,13 @@ static int write_mapped_word(struct mm_struct *mm,
 	unsigned int gup_flags = FOLL_WRITE;
 	struct vm_area_struct *vma;
 	struct page *page;
-	void *kaddr;
-	long pinned;
+	long got;
 
 	vma = vma_lookup(mm, addr);
 	if (!vma)
 		return -EFAULT;
+	if (write_mapped_pte(vma, enabler, addr, value))
+		return 0;
 
 	/* Only this kind of fault waits for nobody but the allocator. */
 	if (vma_is_anonymous(vma) && !userfaultfd_armed(vma))
@@ -1413,27 +1467,18 @@ static int write_mapped_word(struct mm_struct *mm,
 	else
 		gup_flags |= FOLL_NOFAULT;
 
-	pinned = pin_user_pages_remote(mm, addr, 1, gup_flags, &page, NULL);
-	if (pinned != 1)
-		return pinned < 0 ? pinned : -EFAULT;
+	got = get_user_pages_remote(mm, addr, 1, gup_flags, &page, NULL);
+	if (got != 1)
+		return got < 0 ? got : -EFAULT;
 
-	/*
-	 * The lock of the folio keeps writeback from taking it for clean
-	 * between the store and folio_mark_dirty().
-	 */
+	/* As above, but here it is the lock of the folio that writeback needs. */
 	if (!folio_trylock(page_folio(page))) {
-		unpin_user_page(page);
+		put_page(page);
 		return -EBUSY;
 	}
-	kaddr = kmap_local_page(page);
-	assign_shared_bit(enabler_bit(enabler),
-			  kaddr + ALIGN_DOWN(offset_in_page(addr), sizeof(long)),
-			  value);
-	flush_dcache_page(page);
-	kunmap_local(kaddr);
-	folio_mark_dirty(page_folio(page));
+	write_page(page, enabler, addr, value);
 	folio_unlock(page_folio(page));
-	unpin_user_page(page);
+	put_page(page);
 	return 0;
 }
 
@@ -1959,25 +2004,35 @@ static void attach_clone(struct task_struct *child)
 static bool enter_child(struct user_event_mm *parent, struct user_event_mm *child)
 {
 	unsigned int seq;
+	bool missed;
 
 	guard(spinlock)(&owners_lock);
 	seq = parent->mm->user_event_seq;
+	missed = seq & 1 || seq != child->mm->user_event_seq;
+	child->mm->user_event_seq = 0;
 	child->set = parent->set;
 	child->settled = parent->settled;
 	list_add_tail(&child->set_link, &child->set->owners);
 	hash_add(user_event_owners, &child->hash, (unsigned long)child->mm);
-	return seq & 1 || seq != child->mm->user_event_seq;
+	return missed;
 }
 
 /* Write all words of a child that toggles may have missed. */
 static void refresh_child(struct user_event_mm *child)
 {
-	struct user_event_enabler *enabler, *next;
+	struct user_event_enabler *enabler, *next, *last;
 
 	guard(mutex)(&event_mutex);
+	if (list_empty(&child->set->enablers))
+		return;
+
+	/* What is deferred goes to the end and would come round again. */
+	last = list_last_entry(&child->set->enablers, struct user_event_enabler, set_link);
 	list_for_each_entry_safe(enabler, next, &child->set->enablers, set_link) {
 		if (!enabler->word)
 			update_word(child, enabler);
+		if (enabler == last)
+			break;
 	}
 }
 
@@ -2018,7 +2073,6 @@ void user_event_mm_clone(struct task_struct *child, u64 clone_flags)
 		return;
 
 	missed = enter_child(parent, owner);
-	child->mm->user_event_seq = 0;
 	child->user_event_mm = owner;
 	if (missed)
 		refresh_child(owner);
@@ -2349,6 +2403,23 @@ static int group_init(struct user_event_group *group, struct dyn_event_operation
 /* perf pads the raw data of a sample: room for that behind a record. */
 #define RECORD_PADDING		sizeof(u64)
 
+/**
+ * struct user_event_stage - a record being put together
+ * @index: write index, where the common fields will be
+ * @entry: common fields
+ * @record: the record as bytes
+ */
+struct user_event_stage {
+	union {
+		struct {
+			u32		unused;
+			u32		index;
+		};
+		struct trace_entry	entry;
+		char			record[USER_EVENT_STACK_RECORD + RECORD_PADDING];
+	};
+} __aligned(sizeof(u64));
+
 static unsigned int lose(struct user_event *event, enum user_event_consumer consumer,
 			 enum user_event_loss reason)
 {
@@ -2443,10 +2514,10 @@ static noinline unsigned int file_refused(struct user_event *event,
  * Context: preemption disabled.
  * Return: losses, a bit for each enum user_event_loss.
  */
-static unsigned int deliver_ftrace(struct user_event *event,
-				   struct trace_event_file *file,
-				   struct trace_entry *entry, size_t size,
-				   unsigned int trace_ctx)
+static __always_inline unsigned int deliver_ftrace(struct user_event *event,
+						   struct trace_event_file *file,
+						   struct trace_entry *entry, size_t size,
+						   unsigned int trace_ctx)
 {
 	struct trace_event_buffer fbuffer;
 
@@ -2468,16 +2539,35 @@ static unsigned int deliver_ftrace(struct user_event *event,
 	return 0;
 }
 
+static __always_inline unsigned int deliver_files(struct user_event *event,
+						  struct user_event_files *files,
+						  struct trace_entry *entry, size_t size)
+{
+	unsigned int trace_ctx = tracing_gen_ctx_dec();
+	struct trace_event_file *file;
+	unsigned int losses = 0;
+	unsigned int i;
+
+	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
+	for (i = 0; i < files->nr; i++) {
+		file = READ_ONCE(files->file[i]);
+		if (file)
+			losses |= deliver_ftrace(event, file, entry, size, trace_ctx);
+	}
+	return losses;
+}
+
 #ifdef CONFIG_PERF_EVENTS
 
 /* The size of a sample is a u16 and a multiple of 8. */
-#define PERF_MAX_SAMPLE		round_down(U16_MAX, 8)
+#define PERF_MAX_SAMPLE		round_down((size_t)U16_MAX, 8)
 
 /* What else a sample of @pe may hold, at most. */
 static size_t perf_sample_rest(const struct perf_event *pe)
 {
 	u64 type = pe->attr.sample_type;
-	size_t size = sizeof(struct perf_event_header) + pe->header_size + pe->read_size;
+	size_t size = sizeof(struct perf_event_header) + pe->header_size +
+		      pe->id_header_size;
 
 	if (type & PERF_SAMPLE_CALLCHAIN) {
 		size += (1 + pe->attr.sample_max_stack +
@@ -2524,9 +2614,23 @@ static bool perf_can_take(struct perf_event *pe, size_t size)
 	sample = perf_sample_rest(pe) + perf_raw_size(size);
 	if (sample > PERF_MAX_SAMPLE)
 		return false;
+	if (pe->attr.sample_type & PERF_SAMPLE_STACK_USER)
+		sample = min(sample + round_up(pe->attr.sample_stack_user, sizeof(u64)),
+			     PERF_MAX_SAMPLE);
 
 	rb = READ_ONCE(output->rb);
 	return !rb || !rb->nr_pages || sample + lost < perf_data_size(rb);
+}
+
+/* What makes a sample more than a few words around the record. */
+#define PERF_SAMPLE_LARGE	(PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_BRANCH_STACK | \
+				 PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER | \
+				 PERF_SAMPLE_REGS_INTR | PERF_SAMPLE_AUX | PERF_SAMPLE_READ)
+
+/* perf_can_take() for the common case: a ring is a page at least. */
+static bool perf_takes_easily(struct perf_event *pe, size_t size)
+{
+	return size <= PAGE_SIZE / 2 && !(pe->attr.sample_type & PERF_SAMPLE_LARGE);
 }
 
 /* Would perf hand the record to @pe? See perf_tp_event_match(). */
@@ -2565,6 +2669,9 @@ static noinline unsigned int perf_submit_some(struct user_event *event,
 	unsigned long flags;
 	struct perf_event *pe;
 	s64 lost = 0;
+
+	/* Filters may look at the common fields. */
+	tracing_generic_entry_update(entry, event->call.event.type, tracing_gen_ctx());
 
 	local_irq_save(flags);
 	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
@@ -2609,7 +2716,8 @@ static unsigned int perf_submit(struct user_event *event, struct trace_entry *en
 	struct perf_event *pe;
 
 	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
-		if (nr == PERF_WATCHED || !perf_can_take(pe, size))
+		if (unlikely(nr == PERF_WATCHED ||
+			     (!perf_takes_easily(pe, size) && !perf_can_take(pe, size))))
 			return perf_submit_some(event, entry, size, head, regs, rctx);
 		lost[nr] = perf_lost(pe);
 		watched[nr++] = pe;
@@ -2630,7 +2738,7 @@ static unsigned int perf_submit(struct user_event *event, struct trace_entry *en
  * Return: losses, a bit for each enum user_event_loss.
  */
 static unsigned int deliver_perf(struct user_event *event, struct trace_entry *entry,
-				 size_t size, unsigned int trace_ctx)
+				 size_t size)
 {
 	struct trace_event_call *call = &event->call;
 	struct hlist_head *head = this_cpu_ptr(call->perf_events);
@@ -2654,7 +2762,6 @@ static unsigned int deliver_perf(struct user_event *event, struct trace_entry *e
 			perf_swevent_put_recursion_context(rctx);
 			return 0;
 		}
-		tracing_generic_entry_update(entry, call->event.type, trace_ctx);
 	}
 
 	if (hlist_empty(head)) {
@@ -2668,7 +2775,7 @@ static unsigned int deliver_perf(struct user_event *event, struct trace_entry *e
 #else
 
 static unsigned int deliver_perf(struct user_event *event, struct trace_entry *entry,
-				 size_t size, unsigned int trace_ctx)
+				 size_t size)
 {
 	return 0;
 }
@@ -2686,14 +2793,11 @@ static unsigned int deliver_perf(struct user_event *event, struct trace_entry *e
  * Return: 0; -EBADF if there is no consumer, -E2BIG if there is one that can
  * never take the record, -ENOBUFS with @report if a buffer was full.
  */
-static int deliver(struct user_event *event, struct trace_entry *entry, size_t size,
-		   bool report)
+static __always_inline int deliver(struct user_event *event, struct trace_entry *entry,
+				   size_t size, bool report)
 {
 	struct user_event_files *files;
-	struct trace_event_file *file;
 	unsigned int losses = 0;
-	unsigned int trace_ctx;
-	unsigned int i;
 	bool perf;
 
 	guard(preempt_notrace)();
@@ -2703,16 +2807,10 @@ static int deliver(struct user_event *event, struct trace_entry *entry, size_t s
 	if (!files && !perf)
 		return -EBADF;
 
-	trace_ctx = tracing_gen_ctx_dec();
-	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
-
-	for (i = 0; files && i < files->nr; i++) {
-		file = READ_ONCE(files->file[i]);
-		if (file)
-			losses |= deliver_ftrace(event, file, entry, size, trace_ctx);
-	}
+	if (files)
+		losses |= deliver_files(event, files, entry, size);
 	if (perf)
-		losses |= deliver_perf(event, entry, size, trace_ctx);
+		losses |= deliver_perf(event, entry, size);
 
 	if (likely(!losses))
 		return 0;
@@ -2825,13 +2923,21 @@ static int may_write(unsigned long slot, s32 index, size_t payload)
 	return 0;
 }
 
-static int check_and_deliver(unsigned long slot, struct trace_entry *entry, size_t size)
+static __always_inline int check_and_deliver_now(unsigned long slot,
+						 struct trace_entry *entry, size_t size)
 {
 	struct user_event *event = slot_event(slot);
 
 	if (event->format->nr_locations && !locations_ok(event->format, entry, size))
 		return -EFAULT;
 	return deliver(event, entry, size, slot & SLOT_REPORT);
+}
+
+/* The same for all but the one path that is worth a copy of the code. */
+static noinline int check_and_deliver(unsigned long slot, struct trace_entry *entry,
+				      size_t size)
+{
+	return check_and_deliver_now(slot, entry, size);
 }
 
 /* Copy all or nothing. With @nowait a page that is not there is -EAGAIN. */
@@ -2883,6 +2989,7 @@ static noinline int emit_large(unsigned long slot, size_t payload,
  * @index: write index
  * @payload: bytes to take from @from
  * @from: where the payload is
+ * @stage: where small records are put together
  * @nowait: -EAGAIN rather than sleep
  *
  * Context: process context.
@@ -2891,11 +2998,10 @@ static noinline int emit_large(unsigned long slot, size_t payload,
  * -ENOMEM, -EFAULT for memory that cannot be read or a bad location, -E2BIG,
  * -ENOBUFS.
  */
-static noinline int emit(struct user_event_file *info, u32 index, size_t payload,
-			 struct iov_iter *from, bool nowait)
+static int emit(struct user_event_file *info, u32 index, size_t payload,
+		struct iov_iter *from, struct user_event_stage *stage, bool nowait)
 {
-	u64 stage[(USER_EVENT_STACK_RECORD + RECORD_PADDING) / sizeof(u64)] __uninitialized;
-	struct trace_entry *entry = (struct trace_entry *)stage;
+	struct trace_entry *entry = &stage->entry;
 	unsigned long slot = file_slot(info, index);
 	int ret;
 
@@ -2912,7 +3018,7 @@ static noinline int emit(struct user_event_file *info, u32 index, size_t payload
 
 /* One record of a batch. Return: bytes dealt with, or an error. */
 static ssize_t emit_record(struct user_event_file *info, struct iov_iter *from,
-			   bool nowait)
+			   struct user_event_stage *stage, bool nowait)
 {
 	size_t left = iov_iter_count(from);
 	struct user_event_record record;
@@ -2927,7 +3033,8 @@ static ssize_t emit_record(struct user_event_file *info, struct iov_iter *from,
 	if (record.size < sizeof(record) || record.size > left)
 		return -EINVAL;
 
-	ret = emit(info, record.write_index, record.size - sizeof(record), from, nowait);
+	ret = emit(info, record.write_index, record.size - sizeof(record), from, stage,
+		   nowait);
 	if (ret && ret != -EBADF)
 		return ret;
 
@@ -2937,13 +3044,13 @@ static ssize_t emit_record(struct user_event_file *info, struct iov_iter *from,
 
 /* Records one after the other, up to the first that fails. */
 static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
-			  bool nowait)
+			  struct user_event_stage *stage, bool nowait)
 {
 	ssize_t done = sizeof(u32);
 	ssize_t ret;
 
 	while (iov_iter_count(from)) {
-		ret = emit_record(info, from, nowait);
+		ret = emit_record(info, from, stage, nowait);
 		if (ret < 0)
 			return done > sizeof(u32) ? done : ret;
 		done += ret;
@@ -2954,23 +3061,81 @@ static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
 	return done;
 }
 
+static bool fits_stage(size_t count)
+{
+	return count <= USER_EVENT_STACK_RECORD - offsetof(struct user_event_stage, index);
+}
+
+/* An index and a payload, @count bytes in all, that were copied in one go. */
+static __always_inline ssize_t emit_staged(struct user_event_file *info,
+					   struct user_event_stage *stage, size_t count)
+{
+	unsigned long slot = file_slot(info, stage->index);
+	int ret;
+
+	ret = may_write(slot, stage->index, count - sizeof(stage->index));
+	if (!ret)
+		ret = check_and_deliver_now(slot, &stage->entry,
+					    offsetof(struct user_event_stage, index) + count);
+	return ret ?: count;
+}
+
 static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
-			 bool nowait)
+			 struct user_event_stage *stage, bool nowait)
 {
 	size_t count = iov_iter_count(from);
+	size_t copied;
 	u32 index;
 	int ret;
 
 	if (count < sizeof(index))
 		return -EFAULT;
 
+	if (!nowait && fits_stage(count)) {
+		copied = copy_from_iter(&stage->index, count, from);
+		if (copied == count && stage->index != USER_EVENT_WRITE_BATCH)
+			return emit_staged(info, stage, count);
+		iov_iter_revert(from, copied);
+	}
+
 	ret = copy_in(&index, sizeof(index), from, nowait);
 	if (ret)
 		return ret;
 	if (index == USER_EVENT_WRITE_BATCH)
-		return emit_batch(info, from, nowait);
+		return emit_batch(info, from, stage, nowait);
 
-	return emit(info, index, count - sizeof(index), from, nowait) ?: count;
+	return emit(info, index, count - sizeof(index), from, stage, nowait) ?: count;
+}
+
+/*
+ * Copy an index and a payload in one go, the index to where the common fields
+ * will be. Word by word, as most records are a few words only.
+ */
+static __always_inline bool stage_user(struct user_event_stage *stage,
+				       const char __user *from, size_t count)
+{
+	const char __user *end = from + count;
+	char *to = stage->record + sizeof(struct trace_entry);
+
+	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
+		return !copy_from_user(&stage->index, from, count);
+
+	might_fault();
+	if (!user_read_access_begin(from, count))
+		return false;
+
+	unsafe_get_user(stage->index, (const u32 __user *)from, fault);
+	from += sizeof(u32);
+	for (; end - from >= (long)sizeof(long); from += sizeof(long), to += sizeof(long))
+		unsafe_get_user(*(long *)to, (const long __user *)from, fault);
+	for (; from != end; from++, to++)
+		unsafe_get_user(*to, from, fault);
+	user_read_access_end();
+	return true;
+
+fault:
+	user_read_access_end();
+	return false;
 }
 
 /*
@@ -2983,42 +3148,31 @@ static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
 static ssize_t user_events_write(struct file *file, const char __user *ubuf,
 				 size_t count, loff_t *ppos)
 {
-	u64 stage[(USER_EVENT_STACK_RECORD + RECORD_PADDING) / sizeof(u64)] __uninitialized;
-	struct trace_entry *entry = (struct trace_entry *)stage;
 	struct user_event_file *info = file->private_data;
-	const size_t gap = sizeof(*entry) - sizeof(u32);
+	struct user_event_stage stage __uninitialized;
 	struct iov_iter iter;
-	unsigned long left;
-	unsigned long slot;
-	u32 index;
 	int ret;
 
-	if (*ppos || count < sizeof(index))
+	if (unlikely(*ppos || count < sizeof(stage.index)))
 		return -EFAULT;
 
-	/* One copy: the index lands where the common fields will be. */
-	if (count <= USER_EVENT_STACK_RECORD - gap) {
-		left = copy_from_user((char *)stage + gap, ubuf, count);
-		index = ((u32 *)stage)[1];
-		if (likely(index != USER_EVENT_WRITE_BATCH && !left)) {
-			slot = file_slot(info, index);
-			ret = may_write(slot, index, count - sizeof(index));
-			if (!ret)
-				ret = check_and_deliver(slot, entry, count + gap);
-			return ret ?: count;
-		}
-	}
+	if (likely(fits_stage(count) && stage_user(&stage, ubuf, count) &&
+		   stage.index != USER_EVENT_WRITE_BATCH))
+		return emit_staged(info, &stage, count);
 
 	ret = import_ubuf(ITER_SOURCE, (char __user *)ubuf, count, &iter);
-	return ret ?: emit_iter(info, &iter, false);
+	return ret ?: emit_iter(info, &iter, &stage, false);
 }
 
 static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
+	struct user_event_stage stage __uninitialized;
+
 	if (iocb->ki_pos)
 		return -EFAULT;
 
-	return emit_iter(iocb->ki_filp->private_data, from, iocb->ki_flags & IOCB_NOWAIT);
+	return emit_iter(iocb->ki_filp->private_data, from, &stage,
+			 iocb->ki_flags & IOCB_NOWAIT);
 }
 
 static int table_grow(struct user_event_file *info, struct user_event_table *old)
@@ -3348,6 +3502,7 @@ static int user_events_release(struct inode *inode, struct file *file)
 }
 
 static const struct file_operations user_events_data_fops = {
+	.fop_flags	= FOP_BUFFER_WASYNC,
 	.open		= user_events_open,
 	.write		= user_events_write,
 	.write_iter	= user_events_write_iter,

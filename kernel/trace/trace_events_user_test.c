@@ -1,1 +1,1243 @@
 // SPDX-License-Identifier: GPL-2.0
+/*
+ * What user events need no user space for: commands, locations, bits, the
+ * registry, limits of consumers, layout. Included by trace_events_user.c.
+ */
+
+#include <kunit/test.h>
+
+KUNIT_DEFINE_ACTION_WRAPPER(format_free_action, format_free, struct user_event_format *);
+KUNIT_DEFINE_ACTION_WRAPPER(kfree_action, kfree, const void *);
+
+/* The format of a command that is good, freed when the test is over. */
+static struct user_event_format *parse(struct kunit *test, const char *command)
+{
+	struct user_event_format *format = format_parse(command);
+
+	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(format), "\"%s\" is refused: %ld",
+			       command, PTR_ERR(format));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, format_free_action, format));
+	return format;
+}
+
+static char *print_fmt_of(struct kunit *test, const char *command)
+{
+	char *print_fmt = format_make_print_fmt(parse(test, command));
+
+	KUNIT_ASSERT_NOT_NULL(test, print_fmt);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kfree_action, print_fmt));
+	return print_fmt;
+}
+
+/*
+ * Suite user_events_format: command strings.
+ */
+
+struct type_case {
+	const char	*field;
+	const char	*type;
+	u32		size;
+	u8		place;
+	const char	*print_fmt;
+};
+
+#define PRINT_AS(print)		"\"f=" print "\", REC->f"
+
+static const struct type_case type_cases[] = {
+	{ "s8 f", "s8", 1, PLACE_INLINE, PRINT_AS("%d") },
+	{ "u8 f", "u8", 1, PLACE_INLINE, PRINT_AS("%u") },
+	{ "s16 f", "s16", 2, PLACE_INLINE, PRINT_AS("%d") },
+	{ "u16 f", "u16", 2, PLACE_INLINE, PRINT_AS("%u") },
+	{ "s32 f", "s32", 4, PLACE_INLINE, PRINT_AS("%d") },
+	{ "u32 f", "u32", 4, PLACE_INLINE, PRINT_AS("%u") },
+	{ "s64 f", "s64", 8, PLACE_INLINE, PRINT_AS("%lld") },
+	{ "u64 f", "u64", 8, PLACE_INLINE, PRINT_AS("%llu") },
+	{ "char f", "char", 1, PLACE_INLINE, PRINT_AS("%d") },
+	{ "unsigned char f", "unsigned char", 1, PLACE_INLINE, PRINT_AS("%u") },
+	{ "short f", "short", 2, PLACE_INLINE, PRINT_AS("%d") },
+	{ "unsigned short f", "unsigned short", 2, PLACE_INLINE, PRINT_AS("%u") },
+	{ "int f", "int", 4, PLACE_INLINE, PRINT_AS("%d") },
+	{ "unsigned int f", "unsigned int", 4, PLACE_INLINE, PRINT_AS("%u") },
+	{ "char[1] f", "char[1]", 1, PLACE_INLINE, PRINT_AS("%s") },
+	{ "char[1024] f", "char[1024]", 1024, PLACE_INLINE, PRINT_AS("%s") },
+	{ "char[0x1] f", "char[0x1]", 1, PLACE_INLINE, PRINT_AS("%s") },
+	{ "char[0x400] f", "char[0x400]", 1024, PLACE_INLINE, PRINT_AS("%s") },
+	{ "char[0x0010] f", "char[0x0010]", 16, PLACE_INLINE, PRINT_AS("%s") },
+	{ "char[000010] f", "char[000010]", 10, PLACE_INLINE, PRINT_AS("%s") },
+	{ "unsigned char[20] f", "unsigned char[20]", 20, PLACE_INLINE, PRINT_AS("%s") },
+	{ "struct foo f 20", "struct foo", 20, PLACE_INLINE, PRINT_AS("%llu") },
+	{ "struct foo f 1", "struct foo", 1, PLACE_INLINE, PRINT_AS("%llu") },
+	{ "struct charm f 4", "struct charm", 4, PLACE_INLINE, PRINT_AS("%llu") },
+	{ "__data_loc u32[] f", "__data_loc u32[]", 4, PLACE_DATA_LOC, PRINT_AS("%llu") },
+	{ "__data_loc u8 f", "__data_loc u8", 4, PLACE_DATA_LOC, PRINT_AS("%llu") },
+	{ "__rel_loc s64[] f", "__rel_loc s64[]", 4, PLACE_REL_LOC, PRINT_AS("%llu") },
+	{ "__data_loc char[] f", "__data_loc char[]", 4, PLACE_DATA_LOC,
+	  "\"f=%s\", __get_str(f)" },
+	{ "__data_loc unsigned char[] f", "__data_loc unsigned char[]", 4, PLACE_DATA_LOC,
+	  "\"f=%s\", __get_str(f)" },
+	{ "__data_loc char f", "__data_loc char", 4, PLACE_DATA_LOC,
+	  "\"f=%s\", __get_str(f)" },
+	{ "__rel_loc char[] f", "__rel_loc char[]", 4, PLACE_REL_LOC,
+	  "\"f=%s\", __get_rel_str(f)" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(type, type_cases, field);
+
+static void format_type(struct kunit *test)
+{
+	const struct type_case *param = test->param_value;
+	const struct user_event_format *format;
+	char command[64];
+
+	snprintf(command, sizeof(command), "e %s", param->field);
+	format = parse(test, command);
+	KUNIT_ASSERT_EQ(test, format->nr_fields, 1);
+	KUNIT_EXPECT_STREQ(test, format->name, "e");
+	KUNIT_EXPECT_STREQ(test, format->fields[0].name, "f");
+	KUNIT_EXPECT_STREQ(test, format->fields[0].type, param->type);
+	KUNIT_EXPECT_EQ(test, format->fields[0].size, param->size);
+	KUNIT_EXPECT_EQ(test, format->fields[0].place, param->place);
+	KUNIT_EXPECT_EQ(test, format->fields[0].offset, 8);
+	KUNIT_EXPECT_EQ(test, format->payload_size, param->size);
+	KUNIT_EXPECT_EQ(test, format->nr_locations, param->place != PLACE_INLINE);
+	KUNIT_EXPECT_STREQ(test, print_fmt_of(test, command), param->print_fmt);
+}
+
+struct bad_case {
+	const char	*why;
+	const char	*command;
+};
+
+static const struct bad_case bad_cases[] = {
+	{ "empty", "" },
+	{ "space only", " " },
+	{ "no name", " u32 a" },
+	{ "no name but a flag", ":flag" },
+	{ "flag", "e:flag u32 a" },
+	{ "two flags", "e:a,b u32 a" },
+	{ "empty flag", "e: u32 a" },
+	{ "name is a path", "a/b u32 a" },
+	{ "name is .", ". u32 a" },
+	{ "name is ..", ".. u32 a" },
+	{ "name of a file: enable", "enable u32 a" },
+	{ "name of a file: filter", "filter u32 a" },
+	{ "control character in the name", "e\001 u32 a" },
+	{ "type only", "e u32" },
+	{ "type only, behind a good field", "e u8 a; u32" },
+	{ "unknown type", "e u33 a" },
+	{ "long", "e long a" },
+	{ "unsigned long", "e unsigned long a" },
+	{ "unsigned without a type", "e unsigned a" },
+	{ "unsigned s8", "e unsigned s8 a" },
+	{ "pointer", "e char * a" },
+	{ "pointer without a space", "e char *a" },
+	{ "array of int", "e int[4] a" },
+	{ "size for a plain type", "e u32 a 4" },
+	{ "size for an array", "e char[4] a 4" },
+	{ "size for a location", "e __data_loc char[] a 4" },
+	{ "field name starts with a digit", "e u32 1a" },
+	{ "field name with a dash", "e u32 a-b" },
+	{ "comma between fields", "e u32 a, u32 b" },
+	{ "empty field", "e u32 a;; u32 b" },
+	{ "two trailing ;", "e u32 a;;" },
+	{ "two trailing ; with a space", "e u32 a; ;" },
+	{ "no field before ;", "e; u32 a" },
+	{ "array of 0", "e char[0] a" },
+	{ "array of 0x0", "e char[0x0] a" },
+	{ "array without a size", "e char[] a" },
+	{ "array of 1025", "e char[1025] a" },
+	{ "array of 0x401", "e char[0x401] a" },
+	{ "array size of 7 characters", "e char[0000010] a" },
+	{ "array size of 7 characters, hex", "e char[0x00010] a" },
+	{ "array size past 32 bits", "e char[4294967297] a" },
+	{ "array of -1", "e char[-1] a" },
+	{ "array of +1", "e char[+1] a" },
+	{ "array size is hex without 0x", "e char[1a] a" },
+	{ "array size is 0x", "e char[0x] a" },
+	{ "array size with a space", "e char[ 1] a" },
+	{ "array not closed", "e char[1 a" },
+	{ "text behind an array", "e char[1]x a" },
+	{ "array of arrays", "e char[2][2] a" },
+	{ "struct without a size", "e struct foo a" },
+	{ "struct without a tag", "e struct a 4" },
+	{ "struct of size 0", "e struct foo a 0" },
+	{ "struct of negative size", "e struct foo a -1" },
+	{ "struct of hex size", "e struct foo a 0x10" },
+	{ "struct size with a tail", "e struct foo a 4x" },
+	{ "struct with two sizes", "e struct foo a 4 4" },
+	{ "struct tag with a dash", "e struct f-o a 4" },
+	{ "struct size past 32 bits", "e struct foo a 4294967297" },
+	{ "location without a type", "e __data_loc a" },
+	{ "location of a bad word", "e __rel_loc ch-r[] a" },
+	/* ftrace would take these for what has not been checked. */
+	{ "struct named as a location", "e struct __data_loc_char a 4" },
+	{ "struct named as a relative location", "e struct my__rel_loc_char a 4" },
+	{ "location within a location", "e __rel_loc __data_loc char[] a" },
+	{ "mask of CPUs, whose size is not the location's", "e __data_loc cpumask_t a" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(bad, bad_cases, why);
+
+static void format_refused(struct kunit *test)
+{
+	const struct bad_case *param = test->param_value;
+	struct user_event_format *format = format_parse(param->command);
+
+	KUNIT_EXPECT_EQ_MSG(test, PTR_ERR_OR_ZERO(format), -EINVAL, "\"%s\"", param->command);
+	if (!IS_ERR(format))
+		format_free(format);
+}
+
+struct pair_case {
+	const char	*why;
+	const char	*a;
+	const char	*b;
+};
+
+static const struct pair_case same_cases[] = {
+	{ "no space at ;", "e u32 a; u8 b", "e u32 a;u8 b" },
+	{ "space around ;", "e u32 a; u8 b", "e u32 a \t ;  u8 b" },
+	{ "space between words", "e u32 a; u8 b", "e   u32   a; u8\tb" },
+	{ "trailing ;", "e u32 a", "e u32 a;" },
+	{ "trailing ; with spaces", "e u32 a", "e u32 a ; " },
+	{ "trailing space", "e u32 a", "e u32 a  " },
+	{ "no fields", "e", "e " },
+	{ "no fields and ;", "e", "e;" },
+	{ "no fields and ; with spaces", "e", "e ; " },
+	{ "words of a type", "e unsigned int a", "e unsigned   int a" },
+	{ "words of a struct", "e struct foo a 4", "e struct  foo  a  4 " },
+	{ "words of a location", "e __rel_loc unsigned char[] a",
+	  "e  __rel_loc  unsigned  char[]  a" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(same, same_cases, why);
+
+static void format_same(struct kunit *test)
+{
+	const struct pair_case *param = test->param_value;
+	const struct user_event_format *a = parse(test, param->a);
+	const struct user_event_format *b = parse(test, param->b);
+
+	KUNIT_EXPECT_STREQ(test, b->name, "e");
+	KUNIT_EXPECT_TRUE(test, formats_match(a, b));
+	KUNIT_EXPECT_EQ(test, format_hash(a, 42), format_hash(b, 42));
+}
+
+static const struct pair_case different_cases[] = {
+	{ "sign", "e u32 a", "e s32 a" },
+	{ "type of the same size", "e u32 a", "e unsigned int a" },
+	{ "field name", "e u32 a", "e u32 b" },
+	{ "order", "e u32 a; u32 b", "e u32 b; u32 a" },
+	{ "one field more", "e u32 a", "e u32 a; u32 b" },
+	{ "no field", "e", "e u8 a" },
+	{ "size of an array", "e char[4] a", "e char[5] a" },
+	{ "sign of an array", "e char[4] a", "e unsigned char[4] a" },
+	{ "size of a struct", "e struct foo a 4", "e struct foo a 8" },
+	{ "sizes that add up to the same", "e struct s a 4; struct s b 8",
+	  "e struct s a 8; struct s b 4" },
+	{ "tag of a struct", "e struct foo a 4", "e struct bar a 4" },
+	{ "kind of a location", "e __data_loc char[] a", "e __rel_loc char[] a" },
+	{ "type of a location", "e __data_loc char[] a", "e __data_loc u8[] a" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(different, different_cases, why);
+
+static void format_different(struct kunit *test)
+{
+	const struct pair_case *param = test->param_value;
+	const struct user_event_format *a = parse(test, param->a);
+	const struct user_event_format *b = parse(test, param->b);
+
+	KUNIT_EXPECT_FALSE(test, formats_match(a, b));
+	KUNIT_EXPECT_FALSE(test, formats_match(b, a));
+	KUNIT_EXPECT_NE(test, format_hash(a, 42), format_hash(b, 42));
+}
+
+static void format_offsets(struct kunit *test)
+{
+	static const u32 offsets[] = { 8, 9, 17, 20, 22, 27, 31 };
+	const struct user_event_format *format;
+	int i;
+
+	format = parse(test, "e u8 a; s64 b; char[3] c; u16 d; struct foo e 5; "
+			     "__rel_loc char[] f; u8 g");
+	KUNIT_ASSERT_EQ(test, format->nr_fields, ARRAY_SIZE(offsets));
+	for (i = 0; i < ARRAY_SIZE(offsets); i++)
+		KUNIT_EXPECT_EQ(test, format->fields[i].offset, offsets[i]);
+	KUNIT_EXPECT_EQ(test, format->payload_size, 24);
+	KUNIT_EXPECT_EQ(test, format->nr_locations, 1);
+}
+
+static void format_print_fmt_of_many(struct kunit *test)
+{
+	KUNIT_EXPECT_STREQ(test, print_fmt_of(test, "e"), "\"\"");
+	KUNIT_EXPECT_STREQ(test, print_fmt_of(test, "e u32 a; __rel_loc char[] b; s64 c"),
+			   "\"a=%u b=%s c=%lld\", REC->a, __get_rel_str(b), REC->c");
+}
+
+/* A name is not a format string, and a short buffer is not written past. */
+static void format_print_fmt_bounds(struct kunit *test)
+{
+	const struct user_event_format *format = parse(test, "e u32 a; u8 b");
+	const char *whole = "\"a=%u b=%u\", REC->a, REC->b";
+	char buf[64];
+	size_t size;
+
+	for (size = 0; size <= strlen(whole) + 1; size++) {
+		memset(buf, '#', sizeof(buf));
+		KUNIT_EXPECT_EQ(test, format_print_fmt(format, buf, size), strlen(whole));
+		KUNIT_EXPECT_EQ(test, buf[size], '#');
+		if (size)
+			KUNIT_EXPECT_EQ(test, strncmp(buf, whole, size - 1), 0);
+	}
+}
+
+static void format_total_size(struct kunit *test)
+{
+	static const struct bad_case too_large[] = {
+		{ "one field", "e struct foo a 65529" },
+		{ "sum", "e struct foo a 65000; struct foo b 529" },
+		{ "sum past 32 bits", "e struct foo a 4294967295; struct foo b 1000" },
+		{ "many", "e struct foo a 65000; u64 b; u64 c; struct foo d 513" },
+	};
+	int i;
+
+	KUNIT_EXPECT_EQ(test, parse(test, "e struct foo a 65528")->payload_size, 65528);
+	KUNIT_EXPECT_EQ(test, parse(test, "e struct foo a 65000; struct foo b 528")->payload_size,
+			65528);
+	for (i = 0; i < ARRAY_SIZE(too_large); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, PTR_ERR_OR_ZERO(format_parse(too_large[i].command)),
+				    -EINVAL, "%s", too_large[i].why);
+	}
+}
+
+static void format_many_fields(struct kunit *test)
+{
+	const struct user_event_format *format;
+	char *command = kunit_kzalloc(test, USER_EVENT_MAX_COMMAND, GFP_KERNEL);
+	size_t len;
+	int nr = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, command);
+	len = scnprintf(command, USER_EVENT_MAX_COMMAND, "e ");
+	for (; len + 5 < USER_EVENT_MAX_COMMAND; nr++)
+		len += scnprintf(command + len, USER_EVENT_MAX_COMMAND - len, "u8 f;");
+
+	format = parse(test, command);
+	KUNIT_EXPECT_EQ(test, nr, 101);
+	KUNIT_EXPECT_EQ(test, format->nr_fields, nr);
+	KUNIT_EXPECT_EQ(test, format->payload_size, nr);
+	KUNIT_EXPECT_EQ(test, format->fields[nr - 1].offset, 8 + nr - 1);
+}
+
+static struct kunit_case format_tests[] = {
+	KUNIT_CASE_PARAM(format_type, type_gen_params),
+	KUNIT_CASE_PARAM(format_refused, bad_gen_params),
+	KUNIT_CASE_PARAM(format_same, same_gen_params),
+	KUNIT_CASE_PARAM(format_different, different_gen_params),
+	KUNIT_CASE(format_offsets),
+	KUNIT_CASE(format_print_fmt_of_many),
+	KUNIT_CASE(format_print_fmt_bounds),
+	KUNIT_CASE(format_total_size),
+	KUNIT_CASE(format_many_fields),
+	{}
+};
+
+static struct kunit_suite format_suite = {
+	.name = "user_events_format",
+	.test_cases = format_tests,
+};
+
+/*
+ * Suite user_events_location: what locations may point at.
+ */
+
+struct location_case {
+	const char	*why;
+	const char	*command;	/* the last field is the location */
+	u32		offset;
+	u32		size;
+	u32		record;		/* bytes of the record */
+	s32		nul;		/* where its only NUL is, or nowhere */
+	bool		ok;
+};
+
+#define NOWHERE		(-1)
+#define DATA_CHAR	"e u32 a; __data_loc char[] f"
+#define DATA_BYTE	"e u32 a; __data_loc u8[] f"
+#define REL_CHAR	"e u32 a; __rel_loc char[] f"
+#define REL_BYTE	"e u32 a; __rel_loc u8[] f"
+#define REL_ODD		"e u8 a; __rel_loc char[] f"
+
+/* Common fields are bytes 0 to 7, the location is bytes 12 to 15 (9 to 12). */
+static const struct location_case location_cases[] = {
+	{ "data char: whole payload behind the fields", DATA_CHAR, 16, 8, 24, 23, true },
+	{ "data char: last byte", DATA_CHAR, 23, 1, 24, 23, true },
+	{ "data char: one past the last byte", DATA_CHAR, 17, 8, 24, 23, false },
+	{ "data char: starts past the record", DATA_CHAR, 24, 1, 24, 23, false },
+	{ "data char: NUL missing", DATA_CHAR, 16, 8, 24, NOWHERE, false },
+	{ "data char: NUL before the end", DATA_CHAR, 16, 8, 24, 22, false },
+	{ "data char: NUL behind the end", DATA_CHAR, 16, 7, 24, 23, false },
+	{ "data char: size 0", DATA_CHAR, 16, 0, 24, 16, false },
+	{ "data char: size 0 behind a NUL", DATA_CHAR, 18, 0, 24, 17, false },
+	{ "data char: within the declared fields", DATA_CHAR, 8, 4, 24, 11, true },
+	{ "data char: first byte of the payload", DATA_CHAR, 8, 1, 24, 8, true },
+	{ "data char: last common byte", DATA_CHAR, 7, 17, 24, 23, false },
+	{ "data char: offset 0", DATA_CHAR, 0, 24, 24, 23, false },
+	{ "data char: nothing at 0", DATA_CHAR, 0, 0, 24, 0, false },
+	{ "data byte: whole payload behind the fields", DATA_BYTE, 16, 8, 24, NOWHERE, true },
+	{ "data byte: one past the last byte", DATA_BYTE, 16, 9, 24, NOWHERE, false },
+	{ "data byte: size 0", DATA_BYTE, 16, 0, 24, NOWHERE, true },
+	{ "data byte: size 0 at the end", DATA_BYTE, 24, 0, 24, NOWHERE, true },
+	{ "data byte: size 0 past the end", DATA_BYTE, 25, 0, 24, NOWHERE, false },
+	{ "data byte: last common byte", DATA_BYTE, 7, 1, 24, NOWHERE, false },
+	{ "data byte: offset 0", DATA_BYTE, 0, 8, 24, NOWHERE, false },
+	{ "data byte: nothing at 0", DATA_BYTE, 0, 0, 24, NOWHERE, false },
+	{ "data char: largest location", DATA_CHAR, 0xffff, 0xffff, 0x1fffe, 0x1fffd, true },
+	{ "data char: one past the largest", DATA_CHAR, 0xffff, 0xffff, 0x1fffd, 0x1fffc, false },
+	{ "data char: largest, small record", DATA_CHAR, 0xffff, 0xffff, 24, 23, false },
+	{ "data byte: sum is 0 in 16 bits", DATA_BYTE, 0xffff, 1, 24, NOWHERE, false },
+	{ "data byte: sum is 8 in 16 bits", DATA_BYTE, 9, 0xffff, 24, NOWHERE, false },
+	{ "rel char: whole payload behind the field", REL_CHAR, 0, 8, 24, 23, true },
+	{ "rel char: last byte", REL_CHAR, 7, 1, 24, 23, true },
+	{ "rel char: one past the last byte", REL_CHAR, 0, 9, 24, 23, false },
+	{ "rel char: starts past the record", REL_CHAR, 8, 1, 24, 23, false },
+	{ "rel char: NUL missing", REL_CHAR, 0, 8, 24, NOWHERE, false },
+	{ "rel char: NUL before the end", REL_CHAR, 0, 8, 24, 22, false },
+	{ "rel char: size 0", REL_CHAR, 0, 0, 24, 16, false },
+	{ "rel char: size 0 behind a NUL", REL_CHAR, 1, 0, 24, 16, false },
+	{ "rel char: offset counts from the end of the field", REL_ODD, 0, 8, 21, 20, true },
+	{ "rel char: one past, field not aligned", REL_ODD, 1, 8, 21, 20, false },
+	{ "rel byte: size 0 at the end", REL_BYTE, 8, 0, 24, NOWHERE, true },
+	{ "rel byte: size 0 past the end", REL_BYTE, 9, 0, 24, NOWHERE, false },
+	{ "rel char: largest location", REL_CHAR, 0xffff, 0xffff, 0x2000e, 0x2000d, true },
+	{ "rel char: one past the largest", REL_CHAR, 0xffff, 0xffff, 0x2000d, 0x2000c, false },
+	{ "rel byte: sum is 0 in 16 bits", REL_BYTE, 0xfff0, 0, 24, NOWHERE, false },
+	{ "rel byte: sum is 24 in 16 bits", REL_BYTE, 9, 0xffff, 24, NOWHERE, false },
+	{ "rel byte: offset and size -1", REL_BYTE, 0xffff, 0xffff, 24, NOWHERE, false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(location, location_cases, why);
+
+static void location_check(struct kunit *test)
+{
+	const struct location_case *param = test->param_value;
+	const struct user_event_format *format = parse(test, param->command);
+	const struct user_event_field *field = &format->fields[1];
+	u8 *record = kunit_kmalloc(test, param->record, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, record);
+	memset(record, 'x', param->record);
+	put_unaligned(DYN_LOC(param->offset, param->size), (u32 *)(record + field->offset));
+	if (param->nul != NOWHERE)
+		record[param->nul] = '\0';
+	KUNIT_EXPECT_EQ(test, location_ok(field, record, param->record), param->ok);
+}
+
+/* Each of the locations counts, wherever it stands. */
+static void location_of_many(struct kunit *test)
+{
+	const struct user_event_format *format =
+		parse(test, "e __rel_loc char[] a; u32 b; __data_loc u8[] c; u8 d; "
+			    "__data_loc char[] e; u8 f");
+	struct {
+		struct trace_entry	entry;
+		u32			a, b, c;
+		u8			d;
+		u32			e;
+		u8			f;
+		char			text[2];
+	} __packed record = {}, bad;
+
+	KUNIT_ASSERT_EQ(test, format->fields[5].offset, offsetof(typeof(record), f));
+	KUNIT_ASSERT_EQ(test, format->nr_locations, 3);
+	record.text[0] = 'x';
+	record.a = DYN_LOC(offsetof(typeof(record), text) - offsetof(typeof(record), b), 2);
+	record.c = DYN_LOC(offsetof(typeof(record), text), 1);
+	record.e = DYN_LOC(offsetof(typeof(record), text), 2);
+	KUNIT_EXPECT_TRUE(test, locations_ok(format, &record, sizeof(record)));
+	KUNIT_EXPECT_FALSE(test, locations_ok(format, &record, sizeof(record) - 1));
+
+	bad = record;
+	bad.a += DYN_LOC(1, 0);
+	KUNIT_EXPECT_FALSE(test, locations_ok(format, &bad, sizeof(bad)));
+	bad = record;
+	bad.c += DYN_LOC(2, 0);
+	KUNIT_EXPECT_FALSE(test, locations_ok(format, &bad, sizeof(bad)));
+	bad = record;
+	bad.e -= DYN_LOC(0, 1);
+	KUNIT_EXPECT_FALSE(test, locations_ok(format, &bad, sizeof(bad)));
+	bad = record;
+	bad.b = ~0U;
+	KUNIT_EXPECT_TRUE(test, locations_ok(format, &bad, sizeof(bad)));
+}
+
+static struct kunit_case location_tests[] = {
+	KUNIT_CASE_PARAM(location_check, location_gen_params),
+	KUNIT_CASE(location_of_many),
+	{}
+};
+
+static struct kunit_suite location_suite = {
+	.name = "user_events_location",
+	.test_cases = location_tests,
+};
+
+/*
+ * Suite user_events_word: enable bits.
+ */
+
+struct word_case {
+	const char	*machine;
+	u32		long_size;
+	bool		big_endian;
+	u32		width;
+};
+
+static const struct word_case word_cases[] = {
+	{ "4 bytes, 64-bit little endian", 8, false, 4 },
+	{ "8 bytes, 64-bit little endian", 8, false, 8 },
+	{ "4 bytes, 32-bit little endian", 4, false, 4 },
+	{ "4 bytes, 64-bit big endian", 8, true, 4 },
+	{ "8 bytes, 64-bit big endian", 8, true, 8 },
+	{ "4 bytes, 32-bit big endian", 4, true, 4 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(word, word_cases, machine);
+
+/* The byte that holds bit @bit of a number of @size bytes. */
+static u32 byte_of_bit(u32 size, u32 bit, bool big_endian)
+{
+	return big_endian ? size - 1 - bit / 8 : bit / 8;
+}
+
+/* Program and kernel mean the same bit of the same byte. */
+static void word_bit_in_long(struct kunit *test)
+{
+	const struct word_case *param = test->param_value;
+	u32 addr, bit, nr, byte;
+
+	for (addr = 64; addr < 80; addr += param->width) {
+		for (bit = 0; bit < param->width * 8; bit++) {
+			nr = bit_in_long(addr, bit, param->width, param->long_size,
+					 param->big_endian);
+			KUNIT_ASSERT_LT(test, nr, param->long_size * 8);
+			byte = round_down(addr, param->long_size) +
+			       byte_of_bit(param->long_size, nr, param->big_endian);
+			KUNIT_ASSERT_EQ(test, byte,
+					addr + byte_of_bit(param->width, bit, param->big_endian));
+			KUNIT_ASSERT_EQ(test, nr % 8, bit % 8);
+		}
+	}
+}
+
+union test_memory {
+	unsigned long	longs[2];
+	u32		words[2 * sizeof(long) / sizeof(u32)];
+};
+
+/* The same on this machine: one bit of one word changes, and no other. */
+static void word_on_this_machine(struct kunit *test)
+{
+	union test_memory memory, set, clear;
+	struct user_event_enabler enabler = { .width = sizeof(u32) };
+	unsigned long *around;
+	int i, bit;
+
+	for (i = 0; i < ARRAY_SIZE(memory.words); i++) {
+		around = &memory.longs[i * sizeof(u32) / sizeof(long)];
+		enabler.key.addr = (unsigned long)&memory.words[i];
+		for (bit = 0; bit < 32; bit++) {
+			enabler.key.bit = bit;
+			memset(&memory, 0x5a, sizeof(memory));
+			set = memory;
+			set.words[i] |= 1U << bit;
+			clear = memory;
+			clear.words[i] &= ~(1U << bit);
+
+			assign_shared_bit(enabler_bit(&enabler), around, true);
+			KUNIT_ASSERT_MEMEQ(test, &memory, &set, sizeof(memory));
+			assign_shared_bit(enabler_bit(&enabler), around, false);
+			KUNIT_ASSERT_MEMEQ(test, &memory, &clear, sizeof(memory));
+		}
+	}
+}
+
+static struct user_event_pages *alloc_pages_of_words(struct kunit *test)
+{
+	struct user_event_file *info = kunit_kzalloc(test, sizeof(*info), GFP_KERNEL);
+	struct user_event_pages *pages;
+
+	KUNIT_ASSERT_NOT_NULL(test, info);
+	mutex_init(&info->lock);
+	pages = file_get_pages(info, 2);
+	KUNIT_ASSERT_NOT_NULL(test, pages);
+	KUNIT_ASSERT_EQ(test, pages->nr, 2);
+	/* The reference of the file, which there is none of. */
+	KUNIT_ASSERT_EQ(test, refcount_read(&pages->refs), 2);
+	refcount_dec(&pages->refs);
+	return pages;
+}
+
+static struct user_event_word *get_word(struct user_event_pages *pages, unsigned long nr)
+{
+	refcount_inc(&pages->refs);
+	return word_get(pages, nr);
+}
+
+/* A bit of a kernel page is set as long as anybody wants it set. */
+static void word_shared_in_page(struct kunit *test)
+{
+	struct user_event_pages *pages = alloc_pages_of_words(test);
+	unsigned long nr = BITS_PER_PAGE_OF_WORDS + BITS_PER_LONG + 5;
+	struct user_event_word *word = get_word(pages, nr);
+	struct user_event_word *same = get_word(pages, nr);
+	struct user_event_word *next = get_word(pages, nr + 1);
+	unsigned long *page = page_address(pages->page[1]);
+
+	KUNIT_ASSERT_NOT_NULL(test, word);
+	KUNIT_ASSERT_NOT_NULL(test, next);
+	KUNIT_EXPECT_PTR_EQ(test, word, same);
+	KUNIT_EXPECT_PTR_NE(test, word, next);
+	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 3);
+
+	mutex_lock(&event_mutex);
+	word_count(word, 1);
+	KUNIT_EXPECT_EQ(test, page[1], BIT(5));
+	word_count(word, 1);
+	word_count(next, 1);
+	KUNIT_EXPECT_EQ(test, page[1], BIT(5) | BIT(6));
+	word_count(word, -1);
+	KUNIT_EXPECT_EQ(test, page[1], BIT(5) | BIT(6));
+	word_count(word, -1);
+	KUNIT_EXPECT_EQ(test, page[1], BIT(6));
+	word_count(next, -1);
+	mutex_unlock(&event_mutex);
+	KUNIT_EXPECT_EQ(test, page[0], 0);
+	KUNIT_EXPECT_EQ(test, page[1], 0);
+
+	word_put(word);
+	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 3);
+	word_put(same);
+	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 2);
+	word_put(next);
+	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 1);
+	KUNIT_EXPECT_TRUE(test, xa_empty(&pages->words));
+	pages_put(pages);
+}
+
+static struct kunit_case word_tests[] = {
+	KUNIT_CASE_PARAM(word_bit_in_long, word_gen_params),
+	KUNIT_CASE(word_on_this_machine),
+	KUNIT_CASE(word_shared_in_page),
+	{}
+};
+
+static struct kunit_suite word_suite = {
+	.name = "user_events_word",
+	.test_cases = word_tests,
+};
+
+/*
+ * Suite user_events_registry: events of a group of the test's own.
+ */
+
+/* Static, as what ftrace frees later may still point to the classes. */
+static struct user_event_group test_group;
+static unsigned int saved_events_max;
+
+static int registry_init(struct kunit *test)
+{
+	saved_events_max = user_events_max;
+	memset(&test_group, 0, sizeof(test_group));
+	return group_init(&test_group, &user_event_dyn_ops);
+}
+
+static void registry_exit(struct kunit *test)
+{
+	user_events_max = saved_events_max;
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&test_group.list));
+	KUNIT_EXPECT_TRUE(test, list_empty(&test_group.multi));
+	KUNIT_EXPECT_EQ(test, atomic_read(&test_group.events.nelems), 0);
+	rhashtable_destroy(&test_group.events);
+}
+
+static struct user_event *get(struct kunit *test, const char *command, u16 flags)
+{
+	struct user_event *event = user_event_get(&test_group, command, flags);
+
+	KUNIT_ASSERT_FALSE_MSG(test, IS_ERR(event), "\"%s\" is refused: %ld",
+			       command, PTR_ERR(event));
+	return event;
+}
+
+static int get_fails(const char *command, u16 flags)
+{
+	struct user_event *event = user_event_get(&test_group, command, flags);
+
+	if (IS_ERR(event))
+		return PTR_ERR(event);
+	user_event_put(event);
+	return 0;
+}
+
+static void registry_share(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event *other = get(test, "kunit_other", 0);
+
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 1);
+	KUNIT_EXPECT_PTR_EQ(test, get(test, "kunit  u32 a;", 0), event);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 2);
+	KUNIT_EXPECT_PTR_NE(test, other, event);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 2);
+	KUNIT_EXPECT_STREQ(test, trace_event_name(&event->call), "kunit");
+	KUNIT_EXPECT_STREQ(test, event->call.class->system, "user_events");
+
+	user_event_put(event);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 2);
+	user_event_put(event);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+	user_event_put(other);
+}
+
+/* A name is free for another format when the last reference has been dropped. */
+static void registry_mismatch(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+
+	KUNIT_EXPECT_EQ(test, get_fails("kunit s32 a", 0), -EADDRINUSE);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit", 0), -EADDRINUSE);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit s32 a", USER_EVENT_REG_PERSIST), -EADDRINUSE);
+	KUNIT_EXPECT_FALSE(test, event->persistent);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 1);
+	user_event_put(event);
+
+	event = get(test, "kunit s32 a", 0);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+	user_event_put(event);
+}
+
+static void registry_bad_command(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, get_fails("kunit u33 a", 0), -EINVAL);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit:flag u32 a", USER_EVENT_REG_MULTI_FORMAT), -EINVAL);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
+}
+
+/* Suffixes count up in hex, are not used twice, and one format is one event. */
+static void registry_multi(struct kunit *test)
+{
+	u16 flags = USER_EVENT_REG_MULTI_FORMAT;
+	struct user_event *a = get(test, "kunit u32 a", flags);
+	struct user_event *b = get(test, "kunit u32 b", flags);
+
+	KUNIT_EXPECT_STREQ(test, trace_event_name(&a->call), "kunit.0");
+	KUNIT_EXPECT_STREQ(test, trace_event_name(&b->call), "kunit.1");
+	KUNIT_EXPECT_STREQ(test, b->call.class->system, "user_events_multi");
+	KUNIT_EXPECT_PTR_EQ(test, get(test, "kunit u32 b;", flags), b);
+	user_event_put(b);
+	user_event_put(b);
+
+	b = get(test, "kunit u32 b", flags);
+	KUNIT_EXPECT_STREQ(test, trace_event_name(&b->call), "kunit.2");
+	user_event_put(b);
+
+	test_group.next_id = 0x1f;
+	b = get(test, "kunit u32 b", flags);
+	KUNIT_EXPECT_STREQ(test, trace_event_name(&b->call), "kunit.1f");
+	user_event_put(b);
+	user_event_put(a);
+}
+
+static void registry_name_spaces(struct kunit *test)
+{
+	struct user_event *multi = get(test, "kunit u32 a", USER_EVENT_REG_MULTI_FORMAT);
+	struct user_event *single = get(test, "kunit u32 a", 0);
+
+	KUNIT_EXPECT_PTR_NE(test, single, multi);
+	KUNIT_EXPECT_STREQ(test, trace_event_name(&single->call), "kunit");
+	KUNIT_EXPECT_EQ(test, get_fails("kunit u32 b", 0), -EADDRINUSE);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit u32 b", USER_EVENT_REG_MULTI_FORMAT), 0);
+	user_event_put(single);
+	user_event_put(multi);
+}
+
+static void registry_quota(struct kunit *test)
+{
+	struct user_event *a, *b;
+
+	user_events_max = 2;
+	a = get(test, "kunit_a", 0);
+	b = get(test, "kunit_b", 0);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_c", 0), -EMFILE);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_a u32 a", USER_EVENT_REG_MULTI_FORMAT), -EMFILE);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_a", 0), 0);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_a u32 a", 0), -EADDRINUSE);
+	user_event_put(b);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_c", 0), 0);
+
+	/* Lowered below what is there: no new event, the others stay. */
+	user_events_max = 0;
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_c", 0), -EMFILE);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_a", 0), 0);
+	user_event_put(a);
+}
+
+static void registry_persist(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", USER_EVENT_REG_PERSIST);
+
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 2);
+	user_event_put(event);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit u32 b", 0), -EADDRINUSE);
+
+	/* Persistent once, however often that is asked for. */
+	KUNIT_EXPECT_PTR_EQ(test, get(test, "kunit u32 a", USER_EVENT_REG_PERSIST), event);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 2);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -EBUSY);
+	user_event_put(event);
+
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -ENOENT);
+}
+
+/* An event that is in use may be made persistent. */
+static void registry_persist_later(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -EBUSY);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit u32 a", USER_EVENT_REG_PERSIST), 0);
+	user_event_put(event);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
+}
+
+/* Every format of a name is deleted, or none. */
+static void registry_delete_formats(struct kunit *test)
+{
+	u16 multi = USER_EVENT_REG_MULTI_FORMAT | USER_EVENT_REG_PERSIST;
+	struct user_event *event;
+
+	KUNIT_ASSERT_EQ(test, get_fails("kunit u32 a", multi), 0);
+	KUNIT_ASSERT_EQ(test, get_fails("kunit u32 c", USER_EVENT_REG_PERSIST), 0);
+	KUNIT_ASSERT_EQ(test, get_fails("kunit_other", multi), 0);
+	event = get(test, "kunit u32 b", multi);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -EBUSY);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 4);
+	user_event_put(event);
+
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit_other"), 0);
+}
+
+/*
+ * A tracer holds the event, and when it was the last to do so, the next who
+ * asks for the name gets it.
+ */
+static void registry_tracer(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 1), 0);
+	KUNIT_EXPECT_TRUE(test, event->enabled);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 2);
+	user_event_put(event);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit u32 b", 0), -EADDRINUSE);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -EBUSY);
+
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 0), 0);
+	event = get(test, "kunit u32 b", 0);
+	KUNIT_EXPECT_FALSE(test, event->enabled);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+	user_event_put(event);
+}
+
+/* As above, and then it is deleted: there is nothing left to delete. */
+static void registry_tracer_delete(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 1), 0);
+	user_event_put(event);
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 0), 0);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -ENOENT);
+
+	KUNIT_ASSERT_EQ(test, get_fails("kunit u32 a", USER_EVENT_REG_PERSIST), 0);
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 1), 0);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -EBUSY);
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 0), 0);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
+}
+
+static void registry_many(struct kunit *test)
+{
+	struct user_event **events = kunit_kcalloc(test, 200, sizeof(*events), GFP_KERNEL);
+	char command[32];
+	int i;
+
+	KUNIT_ASSERT_NOT_NULL(test, events);
+	for (i = 0; i < 200; i++) {
+		snprintf(command, sizeof(command), "kunit%d u32 a", i);
+		events[i] = get(test, command, 0);
+	}
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 200);
+	for (i = 0; i < 200; i++) {
+		snprintf(command, sizeof(command), "kunit%d u32 a", i);
+		KUNIT_EXPECT_PTR_EQ(test, get(test, command, 0), events[i]);
+		user_event_put(events[i]);
+	}
+	for (i = 0; i < 200; i++)
+		user_event_put(events[i]);
+}
+
+/* Commands of dynamic_events, at the edge of their length. */
+static void registry_dyn_create(struct kunit *test)
+{
+	char *command = kunit_kzalloc(test, USER_EVENT_MAX_COMMAND + 3, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, command);
+	memset(command, ' ', USER_EVENT_MAX_COMMAND + 2);
+	memcpy(command, "u:kunit", 7);
+	KUNIT_EXPECT_EQ(test, dyn_create(command), -EINVAL);
+
+	command[USER_EVENT_MAX_COMMAND + 1] = '\0';
+	KUNIT_EXPECT_EQ(test, dyn_create(command), 0);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&user_event_init_group, "kunit"), 0);
+
+	KUNIT_EXPECT_EQ(test, dyn_create("p:kunit u32 a"), -ECANCELED);
+	KUNIT_EXPECT_EQ(test, dyn_create("u:kunit u33 a"), -EINVAL);
+}
+
+struct dyn_match_case {
+	const char	*why;
+	const char	*system;
+	const char	*name;
+	int		argc;
+	const char	*argv[4];
+	bool		match;
+};
+
+static const struct dyn_match_case dyn_match_cases[] = {
+	{ "name", NULL, "kunit", 0, {}, true },
+	{ "name of the format", NULL, "kunit.0", 0, {}, true },
+	{ "system", "user_events_multi", "kunit", 0, {}, true },
+	{ "other system", "user_events", "kunit", 0, {}, false },
+	{ "other name", NULL, "kuni", 0, {}, false },
+	{ "fields", NULL, "kunit", 4, { "u32", "a;", "u8", "b" }, true },
+	{ "fields, other spacing", NULL, "kunit", 3, { "u32", "a;u8", "b;" }, true },
+	{ "other fields", NULL, "kunit", 4, { "u32", "a;", "u8", "c" }, false },
+	{ "fewer fields", NULL, "kunit", 2, { "u32", "a" }, false },
+	{ "no fields at all", NULL, "kunit", 1, { "nonsense" }, false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(dyn_match, dyn_match_cases, why);
+
+static void registry_dyn_match(struct kunit *test)
+{
+	const struct dyn_match_case *param = test->param_value;
+	struct user_event *event = get(test, "kunit u32 a; u8 b", USER_EVENT_REG_MULTI_FORMAT);
+	const char *argv[4];
+
+	memcpy(argv, param->argv, sizeof(argv));
+	KUNIT_EXPECT_EQ(test, param->match,
+			dyn_match(param->system, param->name, param->argc, argv,
+				  &event->dyn_event));
+	user_event_put(event);
+}
+
+static struct kunit_case registry_tests[] = {
+	KUNIT_CASE(registry_share),
+	KUNIT_CASE(registry_mismatch),
+	KUNIT_CASE(registry_bad_command),
+	KUNIT_CASE(registry_multi),
+	KUNIT_CASE(registry_name_spaces),
+	KUNIT_CASE(registry_quota),
+	KUNIT_CASE(registry_persist),
+	KUNIT_CASE(registry_persist_later),
+	KUNIT_CASE(registry_delete_formats),
+	KUNIT_CASE(registry_tracer),
+	KUNIT_CASE(registry_tracer_delete),
+	KUNIT_CASE(registry_many),
+	KUNIT_CASE(registry_dyn_create),
+	KUNIT_CASE_PARAM(registry_dyn_match, dyn_match_gen_params),
+	{}
+};
+
+static struct kunit_suite registry_suite = {
+	.name = "user_events_registry",
+	.init = registry_init,
+	.exit = registry_exit,
+	.test_cases = registry_tests,
+};
+
+/*
+ * Suite user_events_limits: what perf can take.
+ */
+
+#ifdef CONFIG_PERF_EVENTS
+
+static void limits_raw_size(struct kunit *test)
+{
+	static const size_t sizes[][2] = {
+		/* record, and with its size in front in units of 8 bytes */
+		{ 8, 16 }, { 11, 16 }, { 12, 16 }, { 13, 24 }, { 20, 24 }, { 21, 32 },
+		{ 60000, 60008 }, { 65516, 65520 }, { 65517, 65528 }, { 1 << 20, (1 << 20) + 8 },
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		KUNIT_EXPECT_EQ(test, perf_raw_size(sizes[i][0]), sizes[i][1]);
+}
+
+struct sample_case {
+	const char	*why;
+	u64		type;
+	u16		header_size;
+	u16		id_header_size;
+	u16		max_stack;
+	u64		regs;
+	u32		stack;
+	size_t		rest;		/* sample but for the raw data */
+};
+
+#define NR_CONTEXTS	8		/* default of the sysctl */
+
+/* 8 bytes of header, then what the type asks for. */
+static const struct sample_case sample_cases[] = {
+	{ "raw only", 0, 0, 0, 0, 0, 0, 8 },
+	{ "ip, period", PERF_SAMPLE_IP | PERF_SAMPLE_PERIOD, 16, 0, 0, 0, 0, 8 + 16 },
+	{ "what perf record asks for",
+	  PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU |
+	  PERF_SAMPLE_PERIOD, 16, 24, 0, 0, 0, 8 + 16 + 24 },
+	{ "all ids", PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_IDENTIFIER |
+	  PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU, 0, 48, 0, 0, 0, 8 + 48 },
+	{ "call chain", PERF_SAMPLE_CALLCHAIN, 0, 0, 127, 0, 0,
+	  8 + 8 * (1 + 127 + NR_CONTEXTS) },
+	{ "user registers", PERF_SAMPLE_REGS_USER, 0, 0, 0, 0xff, 0, 8 + 8 * (1 + 8) },
+	{ "interrupt registers", PERF_SAMPLE_REGS_INTR, 0, 0, 0, 0xff, 0, 8 + 8 * (1 + 8) },
+	{ "registers behind the stack", PERF_SAMPLE_STACK_USER | PERF_SAMPLE_REGS_INTR,
+	  0, 0, 0, 0xff, 8192, 8 + 2 * 8 + 8192 + 8 * (1 + 8) },
+};
+
+KUNIT_ARRAY_PARAM_DESC(sample, sample_cases, why);
+
+static struct perf_event *alloc_perf_event(struct kunit *test, const struct sample_case *sample)
+{
+	struct perf_event *pe = kunit_kzalloc(test, sizeof(*pe), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, pe);
+	pe->attr.sample_period = 1;
+	pe->attr.sample_type = PERF_SAMPLE_RAW | sample->type;
+	pe->attr.sample_max_stack = sample->max_stack;
+	pe->attr.sample_regs_user = sample->regs;
+	pe->attr.sample_regs_intr = sample->regs;
+	pe->attr.sample_stack_user = sample->stack;
+	pe->header_size = sample->header_size;
+	pe->id_header_size = sample->id_header_size;
+	return pe;
+}
+
+static struct perf_buffer *alloc_ring(struct kunit *test, int pages)
+{
+	struct perf_buffer *rb = kunit_kzalloc(test, sizeof(*rb), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, rb);
+	rb->nr_pages = pages;
+	return rb;
+}
+
+/* The largest record that is taken, no larger one being so. */
+static size_t largest_record(struct kunit *test, struct perf_event *pe)
+{
+	size_t size, largest = 0;
+
+	for (size = sizeof(struct trace_entry); size < 3 * SZ_64K; size++) {
+		if (!perf_can_take(pe, size))
+			continue;
+		if (largest)
+			KUNIT_ASSERT_EQ(test, size, largest + 1);
+		largest = size;
+	}
+	return largest;
+}
+
+static size_t sample_size(const struct sample_case *param, size_t record)
+{
+	return param->rest + ALIGN(record + sizeof(u32), 8);
+}
+
+/* A sample is taken if and only if its size fits in 16 bits. */
+static void limits_sample(struct kunit *test)
+{
+	const struct sample_case *param = test->param_value;
+	size_t largest = largest_record(test, alloc_perf_event(test, param));
+
+	KUNIT_EXPECT_LE(test, sample_size(param, largest), U16_MAX);
+	KUNIT_EXPECT_GT(test, sample_size(param, largest + 1), U16_MAX);
+}
+
+/* A ring keeps a byte free, and has to tell of earlier losses first. */
+static void limits_ring(struct kunit *test)
+{
+	const struct sample_case *param = test->param_value;
+	struct perf_event *pe = alloc_perf_event(test, param);
+	size_t room, largest;
+
+	pe->rb = alloc_ring(test, 4);
+	room = min(perf_data_size(pe->rb) - 1 - (24 + param->id_header_size), U16_MAX);
+	largest = largest_record(test, pe);
+	KUNIT_EXPECT_LE(test, sample_size(param, largest), room);
+	KUNIT_EXPECT_GT(test, sample_size(param, largest + 1), room);
+}
+
+/* Numbers that would fit again if they were kept in 16 or 32 bits. */
+static void limits_never_wrap(struct kunit *test)
+{
+	static const struct sample_case huge[] = {
+		{ "call chain", PERF_SAMPLE_CALLCHAIN, .max_stack = 8192 },
+		{ "call chain", PERF_SAMPLE_CALLCHAIN, .max_stack = U16_MAX },
+		{ "header", 0, .header_size = 65528 },
+		{ "ids", 0, .id_header_size = 65528 },
+	};
+	struct perf_event *pe;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(huge); i++) {
+		pe = alloc_perf_event(test, &huge[i]);
+		KUNIT_EXPECT_FALSE_MSG(test, perf_can_take(pe, 8), "%s", huge[i].why);
+		KUNIT_EXPECT_FALSE_MSG(test, perf_can_take(pe, SZ_64K), "%s", huge[i].why);
+	}
+	KUNIT_EXPECT_FALSE(test, perf_can_take(alloc_perf_event(test, &sample_cases[0]), SZ_1M));
+}
+
+/* The stack of the program is cut to fit a sample, but a ring has to hold it. */
+static void limits_user_stack(struct kunit *test)
+{
+	static const struct sample_case stack = {
+		.type = PERF_SAMPLE_STACK_USER, .stack = 2 * PAGE_SIZE,
+	};
+	struct perf_event *pe = alloc_perf_event(test, &stack);
+	size_t largest = largest_record(test, pe);
+
+	KUNIT_EXPECT_GE(test, largest, 60000);
+	KUNIT_EXPECT_LE(test, 8 + 16 + ALIGN(largest + 4, 8), 65535);
+
+	pe->rb = alloc_ring(test, 1);
+	KUNIT_EXPECT_FALSE(test, perf_can_take(pe, 16));
+	pe->rb = alloc_ring(test, 4);
+	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, 16));
+}
+
+/* Without raw data or samples there is no limit; children use their parent's ring. */
+static void limits_of_other_events(struct kunit *test)
+{
+	struct perf_event *pe = alloc_perf_event(test, &sample_cases[0]);
+	struct perf_event *child = alloc_perf_event(test, &sample_cases[0]);
+
+	pe->rb = alloc_ring(test, 0);
+	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, 65516));
+	pe->rb = alloc_ring(test, 1);
+	child->parent = pe;
+	KUNIT_EXPECT_TRUE(test, perf_can_take(child, 16));
+	KUNIT_EXPECT_FALSE(test, perf_can_take(child, PAGE_SIZE));
+
+	pe->attr.sample_period = 0;
+	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, SZ_1M));
+	pe->attr.sample_period = 1;
+	pe->attr.sample_type = PERF_SAMPLE_TID;
+	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, SZ_1M));
+}
+
+static struct kunit_case limits_tests[] = {
+	KUNIT_CASE(limits_raw_size),
+	KUNIT_CASE_PARAM(limits_sample, sample_gen_params),
+	KUNIT_CASE_PARAM(limits_ring, sample_gen_params),
+	KUNIT_CASE(limits_never_wrap),
+	KUNIT_CASE(limits_user_stack),
+	KUNIT_CASE(limits_of_other_events),
+	{}
+};
+
+static struct kunit_suite limits_suite = {
+	.name = "user_events_limits",
+	.test_cases = limits_tests,
+};
+
+kunit_test_suite(limits_suite);
+
+#endif /* CONFIG_PERF_EVENTS */
+
+/*
+ * Suite user_events_layout: who writes which cache line.
+ */
+
+#ifdef CONFIG_SMP
+
+#define LINE(member)		(offsetof(struct user_event, member) / SMP_CACHE_BYTES)
+#define LAST_LINE(member)	((offsetofend(struct user_event, member) - 1) / SMP_CACHE_BYTES)
+
+/* What a write reads stays in the caches while references come and go. */
+static void layout_of_event(struct kunit *test)
+{
+	size_t last_read = max3(LAST_LINE(format), LAST_LINE(files), LAST_LINE(perf));
+
+	last_read = max3(last_read, LAST_LINE(enabled), LAST_LINE(call));
+	KUNIT_EXPECT_GT(test, LINE(refs), last_read);
+	KUNIT_EXPECT_GT(test, LINE(persistent), last_read);
+	KUNIT_EXPECT_GT(test, LINE(enablers), last_read);
+	KUNIT_EXPECT_GT(test, LINE(node), last_read);
+	KUNIT_EXPECT_GT(test, LINE(link), last_read);
+	KUNIT_EXPECT_GT(test, LINE(multi_link), last_read);
+	KUNIT_EXPECT_GT(test, LINE(orphan_link), last_read);
+	KUNIT_EXPECT_GT(test, LINE(dyn_event), last_read);
+	KUNIT_EXPECT_GT(test, LINE(rcu), last_read);
+	KUNIT_EXPECT_GT(test, LINE(lost), last_read);
+}
+
+/* What is read before a consumer is looked for is one line. */
+static void layout_of_checks(struct kunit *test)
+{
+	KUNIT_EXPECT_EQ(test, LAST_LINE(format), 0);
+	KUNIT_EXPECT_EQ(test, LAST_LINE(files), 0);
+	KUNIT_EXPECT_EQ(test, LAST_LINE(perf), 0);
+	KUNIT_EXPECT_EQ(test, LAST_LINE(enabled), 0);
+}
+
+/* Offsets say something of lines only if events start at one. */
+static void layout_of_memory(struct kunit *test)
+{
+	struct user_event *a = get(test, "kunit_a", 0);
+	struct user_event *b = get(test, "kunit_b", 0);
+
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)a, SMP_CACHE_BYTES));
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)b, SMP_CACHE_BYTES));
+	user_event_put(a);
+	user_event_put(b);
+}
+
+static struct kunit_case layout_tests[] = {
+	KUNIT_CASE(layout_of_event),
+	KUNIT_CASE(layout_of_checks),
+	KUNIT_CASE(layout_of_memory),
+	{}
+};
+
+static struct kunit_suite layout_suite = {
+	.name = "user_events_layout",
+	.init = registry_init,
+	.exit = registry_exit,
+	.test_cases = layout_tests,
+};
+
+kunit_test_suite(layout_suite);
+
+#endif /* CONFIG_SMP */
+
+kunit_test_suites(&format_suite, &location_suite, &word_suite, &registry_suite);
