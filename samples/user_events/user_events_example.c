@@ -25,8 +25,8 @@ static const char data_file[] = "/sys/kernel/tracing/user_events_data";
 static const char command[] =
 	"user_events_example u32 count; __rel_loc char[] msg";
 
-/* The kernel sets and clears ENABLE_BIT of it, behind the compiler's back. */
-static volatile __u32 enabled;
+/* The kernel sets and clears ENABLE_BIT of it. */
+static __u32 enabled;
 
 static int register_event(int fd, __u32 *write_index)
 {
@@ -64,9 +64,14 @@ static int write_event(int fd, __u32 write_index, __u32 count, char *msg)
 	return 0;
 }
 
+static int is_enabled(void)
+{
+	return __atomic_load_n(&enabled, __ATOMIC_RELAXED) >> ENABLE_BIT & 1;
+}
+
 static void wait_for(int state)
 {
-	while (!!(enabled & (1U << ENABLE_BIT)) != state)
+	while (is_enabled() != state)
 		usleep(10000);
 }
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# ARCH	x86_64 (default)
+# CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov
+# SUITES	programs of tools/testing/selftests/user_events (default: all)
+
+ARCH ?= x86_64
+CONFIG ?=
+SUITES ?=
+name = $(if $(CONFIG),$(CONFIG)-)$(ARCH)
+
+help:
+	@echo 'make run       boot the kernel and trace the sample program'
+	@echo 'make test      run KUnit and the kselftests in the guest'
+	@echo 'make check     checkpatch, sparse, W=1 (gcc, clang), kernel-doc, sphinx, shellcheck'
+	@echo 'make shell     a shell in the guest, with the tools of this machine'
+	@echo 'make tree      prepare the source in build/linux'
+	@echo 'make kernel    build build/$(name)/bzImage'
+	@echo 'make baseline  build the untouched base as build/baseline-$(ARCH)/bzImage'
+	@echo 'make patch     write build/user_events-6.12.patch'
+	@echo 'make clean     remove build/'
+	@echo
+	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov), test takes SUITES='
+
+run:
+	@qemu/run.sh $(name)
+
+test:
+	@qemu/test.sh $(name) $(SUITES)
+
+check:
+	@qemu/check.sh
+
+shell:
+	@qemu/shell.sh $(name)
+
+tree:
+	@qemu/packages.sh kernel
+	@qemu/tree.sh
+
+kernel:
+	@qemu/packages.sh kernel
+	@qemu/kernel.sh $(name)
+
+baseline:
+	@qemu/packages.sh kernel
+	@qemu/kernel.sh baseline-$(ARCH)
+
+patch:
+	@qemu/patch.sh
+
+clean:
+	rm -rf build
+
+.PHONY: help run test check shell tree kernel baseline patch clean

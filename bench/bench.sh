@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# bench.sh [BENCHMARK...]: count what user events cost on the base kernel and on
+# ours. All benchmarks together go into results.md and scaling.svg, some are
+# only printed.
+
+cd "$(dirname "$0")/../qemu" || exit
+# shellcheck source=../qemu/common.sh
+. ./common.sh
+
+bench=$top/bench
+work=$build/bench
+all="write fork exit toggle toggle_watched toggle_words enable_all memory
+	register destroy crowd"
+
+# shellcheck source=prepare.sh
+. "$bench/prepare.sh"
+compile bench bench.c write.c scale.c
+
+# measure KERNEL: each benchmark in a guest of its own
+measure()
+{
+	: >"$work/$1.txt"
+	for name in ${benchmarks:-$all}; do
+		begin=$(date +%s)
+		"$top/qemu/boot.sh" -i -m 2048 -t 600 -k "$work/$1.bzImage" \
+			-l "$logs/bench-$1-$name.log" "$work/bench" "$name" \
+			>>"$work/$1.txt" || exit
+		echo "  $1: $name, $(($(date +%s) - begin)) s"
+	done
+}
+
+plot()
+{
+	for kernel in baseline ours; do
+		for curve in register_new unregister fork_exit toggle; do
+			sed -n "s/^$curve\.\([1-9][0-9]*\) /\1 /p" \
+				"$work/$kernel.txt" | sort -n \
+				>"$work/$curve.$kernel"
+		done
+	done
+	logged "plotting" bench-plot gnuplot -e "data='$work'" \
+		-e "baseline='$base'" -e "set output '$work/scaling.svg'" \
+		"$bench/plot.gp"
+}
+
+benchmarks=$*
+measure baseline
+measure ours
+awk -v baseline="$base" -v partial="$benchmarks" -f "$bench/table.awk" \
+	"$work/baseline.txt" "$work/ours.txt" "$bench/rows" \
+	>"$work/results.txt" || exit
+cat "$work/results.txt"
+[ -z "$benchmarks" ] || exit 0
+
+plot
+{
+	cat <<END
+# What user events cost
+
+Guest instructions, counted under QEMU (-icount) by \`make bench\` on Linux
+$base as it is and with this implementation, configured alike. A call's figure
+is an average, and includes the system call. Ratio is ours by $base's, growth
+is of a kernel's own figures.
+
+END
+	cat "$work/results.txt"
+	cat <<END
+
+![How costs grow with the number of events](scaling.svg)
+END
+} >"$bench/results.md"
+cp "$work/scaling.svg" "$bench/scaling.svg"
+echo "Written: bench/results.md, bench/scaling.svg"

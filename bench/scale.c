@@ -1,0 +1,670 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What registering, toggling, fork and exit cost, and how that grows with the
+ * number of events and registrations. Each benchmark runs in processes of its
+ * own and leaves no event behind.
+ */
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "bench.h"
+
+#define MAX_EVENTS	8000
+
+/* Most events in a process: MAX_EVENTS and those that are timed on top. */
+#define SLOTS		(MAX_EVENTS + MAX_EVENTS / 4)
+
+/* Calls that a figure is the average of; ticks and RCU are worth that many. */
+#define CALLS		4000
+
+/* An enable word of each event. */
+static uint32_t words[SLOTS];
+
+static const unsigned int sizes[] = { 250, 500, 1000, 2000, 4000, MAX_EVENTS };
+
+/*
+ * What a call costs where there are so many events is measured with the calls
+ * that take it from there to window() more.
+ */
+static unsigned int window(unsigned int size)
+{
+	return size / 4 > 250 ? size / 4 : 250;
+}
+
+/* Instructions that child processes counted. */
+static struct {
+	uint64_t reg;
+	uint64_t unreg;
+	uint64_t exit_began;
+} *sum;
+
+static const char *command(unsigned int i)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "bench_%u u64 a; u64 b", i);
+
+	return text;
+}
+
+static const char *event_name(unsigned int i)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "bench_%u", i);
+
+	return text;
+}
+
+static void reg_range(int fd, unsigned int from, unsigned int to)
+{
+	unsigned int i;
+
+	for (i = from; i < to; i++)
+		reg(fd, command(i), &words[i], 0);
+}
+
+static int del(int fd, unsigned int i)
+{
+	return ioctl(fd, DIAG_IOCSDEL, event_name(i));
+}
+
+static void unreg_range(int fd, unsigned int from, unsigned int to)
+{
+	while (to-- > from)
+		unreg(fd, &words[to], 0);
+}
+
+/* Runs a function in a child process and waits for its end. */
+static void in_child(void (*run)(unsigned int), unsigned int arg)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = CHECK(fork());
+	if (!pid) {
+		run(arg);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0));
+	REQUIRE(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+/* Waits until the last benchmark's events are gone. */
+static void settle(void)
+{
+	char text[256];
+	ssize_t size;
+	int fd, i;
+
+	for (i = 0; i < 1000; i++) {
+		fd = CHECK(open(TRACING "user_events_status", O_RDONLY));
+		size = CHECK(read(fd, text, sizeof(text) - 1));
+		close(fd);
+		text[size] = 0;
+		if (strstr(text, "Active: 0\n"))
+			return;
+		usleep(10000);
+	}
+	REQUIRE(!"events of the last benchmark are gone");
+}
+
+/* Ways to register. */
+static bool many_files;
+
+static void register_round(unsigned int size)
+{
+	unsigned int end = size + window(size);
+	static int files[SLOTS];
+	uint64_t start;
+	unsigned int i;
+
+	files[0] = data_open();
+	for (i = 1; i < end; i++)
+		files[i] = many_files ? data_open() : files[0];
+	for (i = 0; i < size; i++)
+		reg(files[i], command(i), &words[i], 0);
+	start = now();
+	for (; i < end; i++)
+		reg(files[i], command(i), &words[i], 0);
+	sum->reg += now() - start;
+
+	start = now();
+	unreg_range(files[0], size, end);
+	sum->unreg += now() - start;
+}
+
+static void register_rounds(const char *name, unsigned int size)
+{
+	unsigned int round;
+
+	memset(sum, 0, sizeof(*sum));
+	for (round = 0; round < CALLS / window(size); round++)
+		in_child(register_round, size);
+	report((double)sum->reg / CALLS, "%s.%u", name, size);
+}
+
+void bench_register(void)
+{
+	struct rlimit limit = { SLOTS + 64, SLOTS + 64 };
+	unsigned int i;
+	int fd;
+
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit));
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		register_rounds("register_new", sizes[i]);
+	many_files = true;
+	register_rounds("register_new_files", sizes[0]);
+	register_rounds("register_new_files", MAX_EVENTS);
+	many_files = false;
+	settle();
+
+	/* From here on the events are there, as long as this file is open. */
+	fd = data_open();
+	reg_range(fd, 0, SLOTS);
+	unreg_range(fd, 0, SLOTS);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		register_rounds("register_existing", sizes[i]);
+		report((double)sum->unreg / CALLS, "unregister.%u", sizes[i]);
+	}
+	many_files = true;
+	register_rounds("register_existing_files", sizes[0]);
+	register_rounds("register_existing_files", MAX_EVENTS);
+	close(fd);
+	settle();
+}
+
+/* Makes persistent events that nobody uses. */
+static void persist(unsigned int from, unsigned int to)
+{
+	uint32_t word = 0;
+	unsigned int i;
+	int fd;
+
+	fd = data_open();
+	for (i = from; i < to; i++) {
+		reg_flags(fd, command(i), &word, 0, USER_EVENT_REG_PERSIST);
+		unreg(fd, &word, 0);
+		if (i % 100)
+			continue;
+		close(fd);
+		fd = data_open();
+	}
+	close(fd);
+}
+
+/*
+ * The ftrace core looks for an event in the list of all, in which the newest is
+ * the first. So deleting the newest first shows the cost without that walk.
+ */
+static void destroy_rounds(const char *name, bool newest, unsigned int size)
+{
+	unsigned int count = window(size);
+	unsigned int total = size + count;
+	uint64_t cost = 0;
+	unsigned int round;
+	uint64_t start;
+	unsigned int i;
+	int fd;
+
+	fd = data_open();
+	for (round = 0; round < CALLS / count; round++) {
+		persist(0, total);
+		usleep(200000);
+		start = now();
+		for (i = 0; i < count; i++)
+			CHECK(del(fd, newest ? total - 1 - i :
+				      i * (total / count)));
+		cost += now() - start;
+		for (i = total; i--; )
+			REQUIRE(!del(fd, i) || errno == ENOENT);
+	}
+	close(fd);
+	report((double)cost / CALLS, "%s.%u", name, size);
+}
+
+void bench_destroy(void)
+{
+	destroy_rounds("destroy_newest", true, sizes[0]);
+	destroy_rounds("destroy_newest", true, MAX_EVENTS);
+	destroy_rounds("destroy_any", false, sizes[0]);
+	destroy_rounds("destroy_any", false, MAX_EVENTS);
+	settle();
+}
+
+#define CROWD_WINDOW 250
+
+static void crowd_new(unsigned int crowd)
+{
+	uint64_t start;
+	unsigned int i;
+	int fd;
+
+	fd = data_open();
+	start = now();
+	for (i = 0; i < CROWD_WINDOW; i++)
+		reg(fd, command(crowd + i), &words[i], 0);
+	sum->reg += now() - start;
+}
+
+static void crowd_existing(unsigned int crowd)
+{
+	uint64_t start;
+	unsigned int i;
+	int fd;
+
+	fd = data_open();
+	start = now();
+	for (i = 0; i < CROWD_WINDOW; i++)
+		reg(fd, command(i * (crowd / CROWD_WINDOW)), &words[i], 0);
+	sum->reg += now() - start;
+}
+
+static void crowd_rounds(const char *name, void (*run)(unsigned int),
+			 unsigned int crowd)
+{
+	unsigned int round;
+
+	memset(sum, 0, sizeof(*sum));
+	for (round = 0; round < CALLS / CROWD_WINDOW; round++)
+		in_child(run, crowd);
+	report((double)sum->reg / CALLS, "%s.%u", name, crowd);
+}
+
+/* What registering costs a process of few events in a system of many. */
+void bench_crowd(void)
+{
+	static const unsigned int crowds[] = { 250, 8000, 30000 };
+	unsigned int have = 0;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(crowds); i++) {
+		persist(have, crowds[i]);
+		have = crowds[i];
+		crowd_rounds("crowd_new", crowd_new, have);
+		crowd_rounds("crowd_existing", crowd_existing, have);
+	}
+
+	/* Deleting so many takes long, so the guest ends with them. */
+}
+
+static void time_fork(unsigned int count)
+{
+	const int warm_up = 10;
+	const int rounds = 1000;
+	uint64_t forked = 0;
+	uint64_t whole = 0;
+	uint64_t start;
+	int fd, i;
+	pid_t pid;
+
+	memset(words, 0, sizeof(words));
+	fd = data_open();
+	reg_range(fd, 0, count);
+	close(fd);
+	for (i = -warm_up; i < rounds; i++) {
+		if (!i)
+			forked = whole = 0;
+		start = now();
+		pid = CHECK(fork());
+		if (!pid)
+			_exit(0);
+		forked += now() - start;
+		CHECK(waitpid(pid, NULL, 0));
+		whole += now() - start;
+	}
+	report((double)forked / rounds, "fork.%u", count);
+	report((double)whole / rounds, "fork_exit.%u", count);
+}
+
+void bench_fork(void)
+{
+	static const unsigned int counts[] = { 0, 500, 1000, 2000, 4000 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(counts); i++) {
+		in_child(time_fork, counts[i]);
+		settle();
+	}
+}
+
+#define EXIT_COUNT	4000
+#define EXIT_TIME	200000000ULL	/* in which an exit is over for sure */
+
+/* Keeps the CPU until @end where nobody else wants it; how long it had it. */
+static unsigned int spin(uint64_t end)
+{
+	unsigned int rounds = 0;
+
+	while (now() < end)
+		rounds++;
+
+	return rounds;
+}
+
+static void exit_round(unsigned int count)
+{
+	int fd;
+
+	memset(words, 0, sizeof(words));
+	fd = data_open();
+	reg_range(fd, 0, count);
+	close(fd);
+	sum->exit_began = now();
+}
+
+/*
+ * All that the exit of a process with registrations costs, work that is done
+ * after it by others included: what a program that wants the CPU does not get.
+ */
+static double time_exit(unsigned int count)
+{
+	const int rounds = 5;
+	double cost = 0;
+	double all;
+	int i;
+
+	all = spin(now() + EXIT_TIME);
+	for (i = 0; i < rounds; i++) {
+		in_child(exit_round, count);
+		cost += EXIT_TIME *
+			(1 - spin(sum->exit_began + EXIT_TIME) / all);
+	}
+
+	return cost / rounds;
+}
+
+static void exit_in_child(unsigned int unused)
+{
+	double none;
+	int fd;
+
+	/* The events outlive each process that is timed. */
+	fd = data_open();
+	reg_range(fd, 0, EXIT_COUNT);
+	unreg_range(fd, 0, EXIT_COUNT);
+
+	none = time_exit(0);
+	report((time_exit(EXIT_COUNT) - none) / EXIT_COUNT,
+	       "exit_per_registration");
+}
+
+void bench_exit(void)
+{
+	in_child(exit_in_child, 0);
+	settle();
+}
+
+#define TOGGLES	100
+
+/* Long enough for what waits for RCU if it is asked again too soon. */
+#define PAUSE	50000
+
+static uint64_t time_switch(int fd, const char *on)
+{
+	uint64_t start;
+
+	usleep(PAUSE);
+	start = now();
+	REQUIRE(pwrite(fd, on, 1, 0) == 1);
+
+	return now() - start;
+}
+
+/* Instructions of switching an event on and off. */
+static double time_toggle(const char *event)
+{
+	uint64_t cost = 0;
+	char file[128];
+	int fd, i;
+
+	snprintf(file, sizeof(file), TRACING "events/user_events/%s/enable",
+		 event);
+	fd = CHECK(open(file, O_WRONLY));
+	for (i = -5; i < TOGGLES; i++) {
+		if (!i)
+			cost = 0;
+		cost += time_switch(fd, "1");
+		cost += time_switch(fd, "0");
+	}
+	close(fd);
+
+	return (double)cost / TOGGLES;
+}
+
+static void toggle_holding(unsigned int others)
+{
+	uint32_t word = 0;
+	int fd;
+
+	fd = data_open();
+	reg(fd, "bench_toggle u64 a", &word, 0);
+	reg_range(fd, 0, others);
+	enable_event("bench_toggle", true);
+	REQUIRE(word == 1);
+	enable_event("bench_toggle", false);
+	REQUIRE(word == 0);
+	report(time_toggle("bench_toggle"), "toggle.%u", others);
+}
+
+#define WATCHED 100
+
+/* So many processes register the same events of their own accord. */
+static void toggle_watched(unsigned int watchers)
+{
+	int ready[2], leave[2];
+	unsigned int i;
+	char byte;
+	int fd;
+
+	CHECK(pipe(ready));
+	CHECK(pipe(leave));
+	for (i = 0; i < watchers; i++) {
+		if (CHECK(fork()))
+			continue;
+		close(leave[1]);
+		fd = data_open();
+		reg_range(fd, 0, WATCHED);
+		CHECK(write(ready[1], "", 1));
+		CHECK(read(leave[0], &byte, 1));
+		_exit(0);
+	}
+	for (i = 0; i < watchers; i++)
+		REQUIRE(read(ready[0], &byte, 1) == 1);
+	report(time_toggle(event_name(0)), "toggle_watched.%u", watchers);
+	close(leave[1]);
+	while (wait(NULL) > 0)
+		;
+}
+
+static void enable_all(unsigned int count)
+{
+	uint64_t start;
+	unsigned int i;
+	int fd;
+
+	fd = data_open();
+	reg_range(fd, 0, count);
+	start = now();
+	tracefs_write("events/user_events/enable", "1");
+	report((double)(now() - start) / count, "enable_all.%u", count);
+	for (i = 0; i < count; i++)
+		REQUIRE(words[i] == 1);
+	start = now();
+	tracefs_write("events/user_events/enable", "0");
+	report((double)(now() - start) / count, "disable_all.%u", count);
+	for (i = 0; i < count; i++)
+		REQUIRE(words[i] == 0);
+}
+
+/* So many words of one process watch one event, all in one page or so. */
+#define WORDS 1000
+
+static void time_toggle_words(int fd, uint32_t *at, const char *name)
+{
+	int i;
+
+	for (i = 0; i < WORDS; i++)
+		reg(fd, "bench_words u64 a", &at[i], 0);
+	enable_event("bench_words", true);
+	for (i = 0; i < WORDS; i++)
+		REQUIRE(at[i] == 1);
+	enable_event("bench_words", false);
+	for (i = 0; i < WORDS; i++)
+		REQUIRE(at[i] == 0);
+	report(time_toggle("bench_words"), "%s", name);
+}
+
+static void toggle_words(unsigned int unused)
+{
+	time_toggle_words(data_open(), words, "toggle_memory_words");
+}
+
+static void toggle_page_words(unsigned int unused)
+{
+	uint32_t *page;
+	int fd;
+
+	fd = data_open();
+	page = mmap(NULL, sysconf(_SC_PAGESIZE), PROT_READ, MAP_SHARED, fd, 0);
+	if (page != MAP_FAILED)
+		time_toggle_words(fd, page, "toggle_page_words");
+	else
+		REQUIRE(errno == ENODEV);
+}
+
+void bench_toggle(void)
+{
+	unsigned int i;
+
+	for (i = 0; sizes[i] <= 4000; i++) {
+		in_child(toggle_holding, sizes[i]);
+		settle();
+	}
+}
+
+void bench_toggle_watched(void)
+{
+	static const unsigned int watchers[] = { 200, 100, 50 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(watchers); i++) {
+		in_child(toggle_watched, watchers[i]);
+		settle();
+	}
+}
+
+void bench_enable_all(void)
+{
+	static const unsigned int counts[] = { 250, 1000, 4000 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(counts); i++) {
+		in_child(enable_all, counts[i]);
+		settle();
+	}
+}
+
+void bench_toggle_words(void)
+{
+	in_child(toggle_words, 0);
+	settle();
+	in_child(toggle_page_words, 0);
+	settle();
+}
+
+/* Bytes that the kernel has allocated for itself. */
+static double kernel_memory(void)
+{
+	static const char *const keys[] = {
+		"\nSlab:", "\nVmallocUsed:", "\nPercpu:",
+	};
+	char text[8192];
+	double sum = 0;
+	unsigned int i;
+	ssize_t size;
+	char *line;
+	int fd;
+
+	/* What RCU still has to free, which it does after seconds. */
+	sleep(20);
+
+	fd = CHECK(open("/proc/meminfo", O_RDONLY));
+	size = CHECK(read(fd, text, sizeof(text) - 1));
+	text[size] = 0;
+	close(fd);
+	for (i = 0; i < ARRAY_SIZE(keys); i++) {
+		line = strstr(text, keys[i]);
+		REQUIRE(line);
+		sum += strtod(line + strlen(keys[i]), NULL) * 1024;
+	}
+
+	return sum;
+}
+
+#define MEMORY_EVENTS		8000
+#define MEMORY_PROCESSES	4
+
+static void memory(unsigned int unused)
+{
+	int ready[2], leave[2], start[2];
+	double before, after;
+	unsigned int i;
+	char byte;
+	int fd;
+
+	memset(words, 0, sizeof(words));
+	fd = data_open();
+	before = kernel_memory();
+	reg_range(fd, 0, MEMORY_EVENTS);
+	after = kernel_memory();
+	report((after - before) / MEMORY_EVENTS, "memory_event");
+
+	/* The next processes are to have registrations of their own only. */
+	unreg_range(fd, 0, MEMORY_EVENTS);
+
+	CHECK(pipe(ready));
+	CHECK(pipe(leave));
+	CHECK(pipe(start));
+	for (i = 0; i < MEMORY_PROCESSES; i++) {
+		if (CHECK(fork()))
+			continue;
+		close(leave[1]);
+		memset(words, 0, sizeof(words));
+		fd = data_open();
+		CHECK(write(ready[1], "", 1));
+		CHECK(read(start[0], &byte, 1));
+		reg_range(fd, 0, MEMORY_EVENTS);
+		CHECK(write(ready[1], "", 1));
+		CHECK(read(leave[0], &byte, 1));
+		_exit(0);
+	}
+	for (i = 0; i < MEMORY_PROCESSES; i++)
+		REQUIRE(read(ready[0], &byte, 1) == 1);
+	before = kernel_memory();
+	for (i = 0; i < MEMORY_PROCESSES; i++)
+		CHECK(write(start[1], "", 1));
+	for (i = 0; i < MEMORY_PROCESSES; i++)
+		REQUIRE(read(ready[0], &byte, 1) == 1);
+	after = kernel_memory();
+	report((after - before) / (MEMORY_EVENTS * MEMORY_PROCESSES),
+	       "memory_registration");
+	close(leave[1]);
+	while (wait(NULL) > 0)
+		;
+}
+
+void bench_memory(void)
+{
+	in_child(memory, 0);
+	settle();
+}
+
+void scale_init(void)
+{
+	sum = mmap(NULL, sizeof(*sum), PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(sum != MAP_FAILED);
+}

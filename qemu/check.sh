@@ -1,0 +1,128 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# check.sh: what tools say about our files without running them. Each step runs,
+# whatever the others found.
+# shellcheck disable=SC2317 # step calls the functions
+
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
+
+"$top/qemu/packages.sh" kernel test check || exit
+"$top/qemu/tree.sh" || exit
+mkdir -p "$logs"
+work=$(mktemp -d) || exit
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM HUP
+failed=0
+
+# step NAME FUNCTION: it passes with status 0 and no warning in its output.
+step()
+{
+	log=$logs/check-$2.log
+	if ("$2") >"$log" 2>&1 </dev/null &&
+		! grep -qE '(warning|error|WARNING|ERROR|CHECK): ?|: (warning|error)' "$log"
+	then
+		echo "ok      $1"
+	else
+		echo "FAILED  $1: $log"
+		tail -n 40 "$log" | sed 's/^/  | /'
+		failed=1
+	fi
+}
+
+cd "$top" || exit
+sources=$(find include kernel samples tools -name '*.[ch]' | LC_ALL=C sort)
+files=$(find Documentation include kernel samples tools qemu .ci Makefile README.md \
+	-type f ! -name '*.o' ! -name '*~' | LC_ALL=C sort)
+# shellcheck disable=SC2086 # a list of names
+scripts=$(grep -lE '^#!/bin/sh|shellcheck shell=sh' $files)
+
+# Without a repository around it checkpatch asks git nothing.
+checkpatch()
+{
+	export GIT_DIR=/nonexistent
+	for file in $files; do
+		"$build/linux/scripts/checkpatch.pl" --root="$build/linux" \
+			--strict --no-summary --terse --show-types -f "$file"
+	done
+	for file in patches/*.patch; do
+		"$build/linux/scripts/checkpatch.pl" --root="$build/linux" \
+			--strict --no-summary --terse --show-types --no-signoff \
+			--ignore FILE_PATH_CHANGES,COMMIT_MESSAGE "$file"
+	done
+}
+
+# Objects of their own, for the flags would spoil those of the kernel's build.
+compile()
+{
+	name=$1
+	shift
+	# shellcheck source=name.sh
+	. "$top/qemu/name.sh"
+	"$top/qemu/kernel.sh" "$name" prepare headers || return
+	rm -f "$obj"/kernel/trace/trace_events_user.o
+	kmake W=1 "$@" kernel/trace/trace_events_user.o
+}
+
+gcc_sparse()
+{
+	compile check-x86_64 C=2
+}
+
+with_clang()
+{
+	compile clang-x86_64
+}
+
+# The selftests and the sample, as the tree builds them and as cc does.
+programs()
+{
+	name=check-x86_64
+	# shellcheck source=name.sh
+	. "$top/qemu/name.sh"
+	kmake samples/user_events/ || return
+	for cc in gcc clang; do
+		make -C "$tree/tools/testing/selftests" TARGETS=user_events \
+			O="$work/$cc" CC="ccache $cc" \
+			KHDR_INCLUDES="-isystem $obj/usr/include" || return
+		for sample in samples/user_events/*.c; do
+			$cc -Wall -Wextra -Werror -O2 -isystem "$obj/usr/include" \
+				-o "$work/sample" "$sample" || return
+		done
+	done
+}
+
+kernel_doc()
+{
+	# shellcheck disable=SC2086 # a list of names
+	"$build/linux/scripts/kernel-doc" -none -Wall -Werror $sources
+}
+
+documentation()
+{
+	mkdir -p "$work/doc"
+	cp -r Documentation/trace/user_events* "$work/doc"
+	srctree=$build/linux PYTHONPATH=$build/linux/Documentation/sphinx \
+		PYTHONDONTWRITEBYTECODE=1 \
+		sphinx-build -q -W --keep-going -b html -C \
+		-D extensions=kerneldoc -D root_doc=user_events \
+		-D highlight_language=none \
+		-D kerneldoc_bin="$build/linux/scripts/kernel-doc" \
+		-D kerneldoc_srctree="$build/linux" "$work/doc" "$work/html"
+}
+
+shell_scripts()
+{
+	# shellcheck disable=SC2086 # a list of names
+	shellcheck -x -P SCRIPTDIR $scripts
+}
+
+step "checkpatch --strict" checkpatch
+step "shellcheck" shell_scripts
+step "kernel-doc" kernel_doc
+step "sphinx" documentation
+step "gcc W=1 and sparse" gcc_sparse
+step "clang W=1" with_clang
+step "selftests and sample, gcc and clang" programs
+exit $failed

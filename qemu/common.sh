@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh
+#
+# What the scripts of this folder share; sourced, never run.
+
+top=$(cd "$(dirname "$0")/.." && pwd -P)
+build=$top/build
+logs=$build/log
+# shellcheck disable=SC2034 # for the scripts that source this file
+series=6.12
+
+# What make was called with is not for the makes that run from here.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL ARCH CONFIG
+
+die()
+{
+	echo "error: $*" >&2
+	exit 1
+}
+
+# fail WHAT LOG: say what went wrong and show the errors and the end of its log
+fail()
+{
+	{
+		echo "error: $1 failed. From $2:"
+		grep -nE -A2 'error:|\*\*\* |undefined reference' "$2" |
+			head -n 20 | sed 's/^/  | /'
+		echo "  | ..."
+		tail -n 15 "$2" | sed 's/^/  | /'
+	} >&2
+	exit 1
+}
+
+# logged WHAT LOG COMMAND...: run it quietly, its output in LOG
+logged()
+{
+	logged_what=$1
+	logged_log=$logs/$2.log
+	shift 2
+	mkdir -p "$logs"
+	"$@" >"$logged_log" 2>&1 </dev/null || fail "$logged_what" "$logged_log"
+}
+
+# One script at a time works on the trees. The ones it calls may go on.
+lock()
+{
+	[ -z "${user_events_locked:-}" ] || return 0
+	mkdir -p "$build"
+	exec 9>"$build/lock"
+	flock -n 9 || { echo "Waiting for another build"; flock 9; }
+	export user_events_locked=yes
+}
