@@ -3,10 +3,12 @@
 # ARCH	x86_64 (default)
 # CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov
 # SUITES	programs of tools/testing/selftests/user_events (default: all)
+# BENCH	benchmarks of bench/rows (default: all)
 
 ARCH ?= x86_64
 CONFIG ?=
 SUITES ?=
+BENCH ?=
 name = $(if $(CONFIG),$(CONFIG)-)$(ARCH)
 
 help:
@@ -17,6 +19,7 @@ help:
 	@echo 'make tree      prepare the source in build/linux'
 	@echo 'make kernel    build build/$(name)/bzImage'
 	@echo 'make baseline  build the untouched base as build/baseline-$(ARCH)/bzImage'
+	@echo 'make bench     count what user events cost, on the base and on ours'
 	@echo 'make patch     write build/user_events-6.12.patch'
 	@echo 'make clean     remove build/'
 	@echo
@@ -46,10 +49,13 @@ baseline:
 	@qemu/packages.sh kernel
 	@qemu/kernel.sh baseline-$(ARCH)
 
+bench:
+	@bench/bench.sh $(BENCH)
+
 patch:
 	@qemu/patch.sh
 
 clean:
 	rm -rf build
 
-.PHONY: help run test check shell tree kernel baseline patch clean
+.PHONY: help run test check shell tree kernel baseline bench patch clean

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Count what user events cost: bench [BENCHMARK...]. Prints lines "NAME VALUE"
+ * Count what user events cost, by the benchmarks named or by all. Prints lines "NAME VALUE"
  * of instructions for each call, and of bytes where the name is of memory.
  */
 #include <linux/perf_event.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -19,14 +18,15 @@ void bench_die(const char *file, int line, const char *what)
 	exit(1);
 }
 
-void report(double value, const char *name, ...)
+void report(const char *name, double value)
 {
-	va_list args;
+	printf("%s %.1f\n", name, value);
+	fflush(stdout);
+}
 
-	va_start(args, name);
-	vprintf(name, args);
-	va_end(args);
-	printf(" %.1f\n", value);
+void report_at(const char *name, unsigned int number, double value)
+{
+	printf("%s.%u %.1f\n", name, number, value);
 	fflush(stdout);
 }
 
@@ -77,13 +77,13 @@ int data_open(void)
 	return CHECK(open(TRACING "user_events_data", O_RDWR));
 }
 
-uint32_t reg_flags(int fd, const char *command, void *word, int bit,
-		   unsigned int flags)
+__u32 reg_flags(int fd, const char *command, void *word, int bit,
+		unsigned int flags)
 {
 	struct user_reg reg = {
 		.size = sizeof(reg),
 		.enable_bit = bit,
-		.enable_size = sizeof(uint32_t),
+		.enable_size = sizeof(__u32),
 		.flags = flags,
 		.enable_addr = (unsigned long)word,
 		.name_args = (unsigned long)command,
@@ -94,7 +94,7 @@ uint32_t reg_flags(int fd, const char *command, void *word, int bit,
 	return reg.write_index;
 }
 
-uint32_t reg(int fd, const char *command, void *word, int bit)
+__u32 reg(int fd, const char *command, void *word, int bit)
 {
 	return reg_flags(fd, command, word, bit, 0);
 }
@@ -110,7 +110,7 @@ void unreg(int fd, void *word, int bit)
 	CHECK(ioctl(fd, DIAG_IOCSUNREG, &unreg));
 }
 
-void ring_open(struct ring *ring, const char *event, uint64_t sample_type)
+void ring_open(struct ring *ring, const char *event, __u64 sample_type)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_TRACEPOINT,
@@ -137,9 +137,9 @@ void ring_close(struct ring *ring)
 unsigned int ring_drain(struct ring *ring)
 {
 	char *data = (char *)ring->page + sysconf(_SC_PAGESIZE);
-	uint64_t head = __atomic_load_n(&ring->page->data_head,
+	__u64 head = __atomic_load_n(&ring->page->data_head,
 					__ATOMIC_ACQUIRE);
-	uint64_t tail = ring->page->data_tail;
+	__u64 tail = ring->page->data_tail;
 	struct perf_event_header *header;
 	unsigned int samples = 0;
 

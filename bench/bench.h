@@ -11,14 +11,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <stdnoreturn.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <linux/types.h>
 #include <linux/user_events.h>
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -43,7 +44,7 @@ do {								\
 	}							\
 } while (0)
 
-static inline uint64_t now(void)
+static inline __u64 now(void)
 {
 	struct timespec ts;
 
@@ -52,12 +53,11 @@ static inline uint64_t now(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-void bench_die(const char *file, int line, const char *what)
-	__attribute__((noreturn));
+noreturn void bench_die(const char *file, int line, const char *what);
 
-/* One line of the result. */
-void report(double value, const char *name, ...)
-	__attribute__((format(printf, 2, 3)));
+/* One line of the result, and one of a figure that depends on a number. */
+void report(const char *name, double value);
+void report_at(const char *name, unsigned int number, double value);
 
 /* Files of tracefs, named below TRACING. */
 void tracefs_write(const char *file, const char *text);
@@ -67,9 +67,9 @@ int event_id(const char *event);
 
 /* user_events_data */
 int data_open(void);
-uint32_t reg(int fd, const char *command, void *word, int bit);
-uint32_t reg_flags(int fd, const char *command, void *word, int bit,
-		   unsigned int flags);
+__u32 reg(int fd, const char *command, void *word, int bit);
+__u32 reg_flags(int fd, const char *command, void *word, int bit,
+		unsigned int flags);
 void unreg(int fd, void *word, int bit);
 
 /*
@@ -82,7 +82,7 @@ struct ring {
 	unsigned long		size;
 };
 
-void ring_open(struct ring *ring, const char *event, uint64_t sample_type);
+void ring_open(struct ring *ring, const char *event, __u64 sample_type);
 void ring_close(struct ring *ring);
 
 /* Samples since the last call; a lost one ends the program. */

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# bench.sh [BENCHMARK...]: count what user events cost on the base kernel and on
-# ours. All benchmarks together go into results.md and scaling.svg, some are
-# only printed.
+# Count what user events cost on the base kernel and on ours, by the benchmarks
+# named or by all. Those of all go into results.md and scaling.svg, those of some
+# are only printed.
 
 cd "$(dirname "$0")/../qemu" || exit
 # shellcheck source=../qemu/common.sh
@@ -16,7 +16,7 @@ all="write fork exit toggle toggle_watched toggle_words enable_all memory
 
 # shellcheck source=prepare.sh
 . "$bench/prepare.sh"
-compile bench bench.c write.c scale.c
+compile user_events_bench bench.c write.c scale.c
 
 # measure KERNEL: each benchmark in a guest of its own
 measure()
@@ -25,7 +25,7 @@ measure()
 	for name in ${benchmarks:-$all}; do
 		begin=$(date +%s)
 		"$top/qemu/boot.sh" -i -m 2048 -t 600 -k "$work/$1.bzImage" \
-			-l "$logs/bench-$1-$name.log" "$work/bench" "$name" \
+			-l "$logs/bench-$1-$name.log" "$work/user_events_bench" "$name" \
 			>>"$work/$1.txt" || exit
 		echo "  $1: $name, $(($(date +%s) - begin)) s"
 	done

@@ -11,7 +11,8 @@ mkdir -p "$work"
 cp "$build/baseline-x86_64/bzImage" "$work/baseline.bzImage" || exit
 cp "$build/x86_64/bzImage" "$work/ours.bzImage" || exit
 
-# The kernel's version.
+# The base kernel's version.
+# shellcheck disable=SC2034 # for the scripts that source this file
 base=$series.$(sed -n 's/^SUBLEVEL = //p' "$build/linux-baseline/Makefile")
 
 # compile PROGRAM SOURCE...

@@ -4,12 +4,12 @@
 
 Boots a kernel, runs one benchmark in it and single-steps one call of a kernel
 function through QEMU's gdb stub, from its entry to its return. Interrupts do
-not happen meanwhile. Examples:
+not happen meanwhile. With these arguments:
 
-  profile.py ftrace_16                  one write
-  profile.py -w ftrace_16               and the system call around it
-  profile.py -e user_events_write_iter ftrace_writev
-  profile.py -e event_enable_write -s 250 toggle_watched
+  ftrace_16                              one write
+  -w ftrace_16                           and the system call around it
+  -e user_events_write_iter ftrace_writev
+  -e event_enable_write -s 250 toggle_watched
 """
 
 import argparse
@@ -184,7 +184,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("case", help="what the benchmark program is to run")
     parser.add_argument("-b", "--bench",
-                        default=os.path.join(TOP, "build/bench/bench"),
+                        default=os.path.join(TOP, "build/bench/user_events_bench"),
                         help="the benchmark program")
     parser.add_argument("-k", "--kernel",
                         default=os.path.join(TOP, "build/x86_64/bzImage"))

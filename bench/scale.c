@@ -19,7 +19,7 @@
 #define CALLS		4000
 
 /* An enable word of each event. */
-static uint32_t words[SLOTS];
+static __u32 words[SLOTS];
 
 static const unsigned int sizes[] = { 250, 500, 1000, 2000, 4000, MAX_EVENTS };
 
@@ -34,9 +34,8 @@ static unsigned int window(unsigned int size)
 
 /* Instructions that child processes counted. */
 static struct {
-	uint64_t reg;
-	uint64_t unreg;
-	uint64_t exit_began;
+	__u64 reg;
+	__u64 unreg;
 } *sum;
 
 static const char *command(unsigned int i)
@@ -118,7 +117,7 @@ static void register_round(unsigned int size)
 {
 	unsigned int end = size + window(size);
 	static int files[SLOTS];
-	uint64_t start;
+	__u64 start;
 	unsigned int i;
 
 	files[0] = data_open();
@@ -143,7 +142,7 @@ static void register_rounds(const char *name, unsigned int size)
 	memset(sum, 0, sizeof(*sum));
 	for (round = 0; round < CALLS / window(size); round++)
 		in_child(register_round, size);
-	report((double)sum->reg / CALLS, "%s.%u", name, size);
+	report_at(name, size, (double)sum->reg / CALLS);
 }
 
 void bench_register(void)
@@ -167,7 +166,8 @@ void bench_register(void)
 	unreg_range(fd, 0, SLOTS);
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		register_rounds("register_existing", sizes[i]);
-		report((double)sum->unreg / CALLS, "unregister.%u", sizes[i]);
+		report_at("unregister", sizes[i],
+			  (double)sum->unreg / CALLS);
 	}
 	many_files = true;
 	register_rounds("register_existing_files", sizes[0]);
@@ -179,7 +179,7 @@ void bench_register(void)
 /* Makes persistent events that nobody uses. */
 static void persist(unsigned int from, unsigned int to)
 {
-	uint32_t word = 0;
+	__u32 word = 0;
 	unsigned int i;
 	int fd;
 
@@ -203,9 +203,9 @@ static void destroy_rounds(const char *name, bool newest, unsigned int size)
 {
 	unsigned int count = window(size);
 	unsigned int total = size + count;
-	uint64_t cost = 0;
+	__u64 cost = 0;
 	unsigned int round;
-	uint64_t start;
+	__u64 start;
 	unsigned int i;
 	int fd;
 
@@ -222,7 +222,7 @@ static void destroy_rounds(const char *name, bool newest, unsigned int size)
 			REQUIRE(!del(fd, i) || errno == ENOENT);
 	}
 	close(fd);
-	report((double)cost / CALLS, "%s.%u", name, size);
+	report_at(name, size, (double)cost / CALLS);
 }
 
 void bench_destroy(void)
@@ -238,7 +238,7 @@ void bench_destroy(void)
 
 static void crowd_new(unsigned int crowd)
 {
-	uint64_t start;
+	__u64 start;
 	unsigned int i;
 	int fd;
 
@@ -251,7 +251,7 @@ static void crowd_new(unsigned int crowd)
 
 static void crowd_existing(unsigned int crowd)
 {
-	uint64_t start;
+	__u64 start;
 	unsigned int i;
 	int fd;
 
@@ -270,7 +270,7 @@ static void crowd_rounds(const char *name, void (*run)(unsigned int),
 	memset(sum, 0, sizeof(*sum));
 	for (round = 0; round < CALLS / CROWD_WINDOW; round++)
 		in_child(run, crowd);
-	report((double)sum->reg / CALLS, "%s.%u", name, crowd);
+	report_at(name, crowd, (double)sum->reg / CALLS);
 }
 
 /* What registering costs a process of few events in a system of many. */
@@ -294,9 +294,9 @@ static void time_fork(unsigned int count)
 {
 	const int warm_up = 10;
 	const int rounds = 1000;
-	uint64_t forked = 0;
-	uint64_t whole = 0;
-	uint64_t start;
+	__u64 forked = 0;
+	__u64 whole = 0;
+	__u64 start;
 	int fd, i;
 	pid_t pid;
 
@@ -305,8 +305,10 @@ static void time_fork(unsigned int count)
 	reg_range(fd, 0, count);
 	close(fd);
 	for (i = -warm_up; i < rounds; i++) {
-		if (!i)
-			forked = whole = 0;
+		if (!i) {
+			forked = 0;
+			whole = 0;
+		}
 		start = now();
 		pid = CHECK(fork());
 		if (!pid)
@@ -315,8 +317,8 @@ static void time_fork(unsigned int count)
 		CHECK(waitpid(pid, NULL, 0));
 		whole += now() - start;
 	}
-	report((double)forked / rounds, "fork.%u", count);
-	report((double)whole / rounds, "fork_exit.%u", count);
+	report_at("fork", count, (double)forked / rounds);
+	report_at("fork_exit", count, (double)whole / rounds);
 }
 
 void bench_fork(void)
@@ -330,50 +332,76 @@ void bench_fork(void)
 	}
 }
 
-#define EXIT_COUNT	4000
-#define EXIT_TIME	200000000ULL	/* in which an exit is over for sure */
-
-/* Keeps the CPU until @end where nobody else wants it; how long it had it. */
-static unsigned int spin(uint64_t end)
+/*
+ * Instructions that were executed since boot by anybody, workers and RCU too:
+ * time in which the CPU was not idle.
+ */
+static __u64 busy(void)
 {
-	unsigned int rounds = 0;
-
-	while (now() < end)
-		rounds++;
-
-	return rounds;
-}
-
-static void exit_round(unsigned int count)
-{
+	char text[16384];
+	char *line;
 	int fd;
 
-	memset(words, 0, sizeof(words));
-	fd = data_open();
-	reg_range(fd, 0, count);
+	fd = CHECK(open("/proc/timer_list", O_RDONLY));
+	text[CHECK(read(fd, text, sizeof(text) - 1))] = 0;
 	close(fd);
-	sum->exit_began = now();
+	line = strstr(text, ".idle_sleeptime");
+	REQUIRE(line);
+
+	return now() - strtoull(strchr(line, ':') + 1, NULL, 10);
 }
 
-/*
- * All that the exit of a process with registrations costs, work that is done
- * after it by others included: what a program that wants the CPU does not get.
- */
+#define EXIT_COUNT	4000
+
+/* Seconds in which RCU and workers are done with all they were given. */
+#define QUIET		12
+
+/* Until the parent closes the other end of its pipe. */
+static void wait_for_parent(int pipe[2])
+{
+	char byte;
+
+	close(pipe[1]);
+	CHECK(read(pipe[0], &byte, 1));
+}
+
+/* All that the exit of a process with registrations costs. */
 static double time_exit(unsigned int count)
 {
 	const int rounds = 5;
-	double cost = 0;
-	double all;
-	int i;
+	int ready[2], leave[2];
+	__u64 start, sum = 0;
+	char byte;
+	pid_t pid;
+	int fd, i;
 
-	all = spin(now() + EXIT_TIME);
-	for (i = 0; i < rounds; i++) {
-		in_child(exit_round, count);
-		cost += EXIT_TIME *
-			(1 - spin(sum->exit_began + EXIT_TIME) / all);
+	for (i = -1; i < rounds; i++) {
+		CHECK(pipe(ready));
+		CHECK(pipe(leave));
+		pid = CHECK(fork());
+		if (!pid) {
+			memset(words, 0, sizeof(words));
+			fd = data_open();
+			reg_range(fd, 0, count);
+			close(fd);
+			CHECK(write(ready[1], "", 1));
+			wait_for_parent(leave);
+			_exit(0);
+		}
+		REQUIRE(read(ready[0], &byte, 1) == 1);
+		sleep(QUIET);
+		start = busy();
+		close(leave[1]);
+		CHECK(waitpid(pid, NULL, 0));
+		sleep(QUIET);
+		if (i >= 0)
+			sum += busy() - start;
+		close(leave[0]);
+		close(ready[0]);
+		close(ready[1]);
 	}
 
-	return cost / rounds;
+	return (double)sum / rounds;
 }
 
 static void exit_in_child(unsigned int unused)
@@ -387,8 +415,8 @@ static void exit_in_child(unsigned int unused)
 	unreg_range(fd, 0, EXIT_COUNT);
 
 	none = time_exit(0);
-	report((time_exit(EXIT_COUNT) - none) / EXIT_COUNT,
-	       "exit_per_registration");
+	report("exit_per_registration",
+	       (time_exit(EXIT_COUNT) - none) / EXIT_COUNT);
 }
 
 void bench_exit(void)
@@ -402,9 +430,9 @@ void bench_exit(void)
 /* Long enough for what waits for RCU if it is asked again too soon. */
 #define PAUSE	50000
 
-static uint64_t time_switch(int fd, const char *on)
+static __u64 time_switch(int fd, const char *on)
 {
-	uint64_t start;
+	__u64 start;
 
 	usleep(PAUSE);
 	start = now();
@@ -416,7 +444,7 @@ static uint64_t time_switch(int fd, const char *on)
 /* Instructions of switching an event on and off. */
 static double time_toggle(const char *event)
 {
-	uint64_t cost = 0;
+	__u64 cost = 0;
 	char file[128];
 	int fd, i;
 
@@ -436,7 +464,7 @@ static double time_toggle(const char *event)
 
 static void toggle_holding(unsigned int others)
 {
-	uint32_t word = 0;
+	__u32 word = 0;
 	int fd;
 
 	fd = data_open();
@@ -446,13 +474,13 @@ static void toggle_holding(unsigned int others)
 	REQUIRE(word == 1);
 	enable_event("bench_toggle", false);
 	REQUIRE(word == 0);
-	report(time_toggle("bench_toggle"), "toggle.%u", others);
+	report_at("toggle", others, time_toggle("bench_toggle"));
 }
 
 #define WATCHED 100
 
 /* So many processes register the same events of their own accord. */
-static void toggle_watched(unsigned int watchers)
+static void watch_and_toggle(unsigned int watchers)
 {
 	int ready[2], leave[2];
 	unsigned int i;
@@ -464,37 +492,43 @@ static void toggle_watched(unsigned int watchers)
 	for (i = 0; i < watchers; i++) {
 		if (CHECK(fork()))
 			continue;
-		close(leave[1]);
 		fd = data_open();
 		reg_range(fd, 0, WATCHED);
 		CHECK(write(ready[1], "", 1));
-		CHECK(read(leave[0], &byte, 1));
+		wait_for_parent(leave);
 		_exit(0);
 	}
 	for (i = 0; i < watchers; i++)
 		REQUIRE(read(ready[0], &byte, 1) == 1);
-	report(time_toggle(event_name(0)), "toggle_watched.%u", watchers);
+	report_at("toggle_watched", watchers, time_toggle(event_name(0)));
 	close(leave[1]);
 	while (wait(NULL) > 0)
 		;
 }
 
-static void enable_all(unsigned int count)
+static void switch_all(unsigned int count)
 {
-	uint64_t start;
+	__u64 start;
 	unsigned int i;
 	int fd;
 
 	fd = data_open();
 	reg_range(fd, 0, count);
+
+	/* The first one makes the ring buffer larger. */
+	tracefs_write("events/user_events/enable", "1");
+	tracefs_write("events/user_events/enable", "0");
+	usleep(PAUSE);
+
 	start = now();
 	tracefs_write("events/user_events/enable", "1");
-	report((double)(now() - start) / count, "enable_all.%u", count);
+	report_at("enable_all", count, (double)(now() - start) / count);
 	for (i = 0; i < count; i++)
 		REQUIRE(words[i] == 1);
+	usleep(PAUSE);
 	start = now();
 	tracefs_write("events/user_events/enable", "0");
-	report((double)(now() - start) / count, "disable_all.%u", count);
+	report_at("disable_all", count, (double)(now() - start) / count);
 	for (i = 0; i < count; i++)
 		REQUIRE(words[i] == 0);
 }
@@ -502,7 +536,7 @@ static void enable_all(unsigned int count)
 /* So many words of one process watch one event, all in one page or so. */
 #define WORDS 1000
 
-static void time_toggle_words(int fd, uint32_t *at, const char *name)
+static void time_toggle_words(int fd, __u32 *at, const char *name)
 {
 	int i;
 
@@ -514,7 +548,7 @@ static void time_toggle_words(int fd, uint32_t *at, const char *name)
 	enable_event("bench_words", false);
 	for (i = 0; i < WORDS; i++)
 		REQUIRE(at[i] == 0);
-	report(time_toggle("bench_words"), "%s", name);
+	report(name, time_toggle("bench_words"));
 }
 
 static void toggle_words(unsigned int unused)
@@ -524,7 +558,7 @@ static void toggle_words(unsigned int unused)
 
 static void toggle_page_words(unsigned int unused)
 {
-	uint32_t *page;
+	__u32 *page;
 	int fd;
 
 	fd = data_open();
@@ -551,7 +585,7 @@ void bench_toggle_watched(void)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(watchers); i++) {
-		in_child(toggle_watched, watchers[i]);
+		in_child(watch_and_toggle, watchers[i]);
 		settle();
 	}
 }
@@ -562,7 +596,7 @@ void bench_enable_all(void)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(counts); i++) {
-		in_child(enable_all, counts[i]);
+		in_child(switch_all, counts[i]);
 		settle();
 	}
 }
@@ -588,8 +622,7 @@ static double kernel_memory(void)
 	char *line;
 	int fd;
 
-	/* What RCU still has to free, which it does after seconds. */
-	sleep(20);
+	sleep(QUIET);
 
 	fd = CHECK(open("/proc/meminfo", O_RDONLY));
 	size = CHECK(read(fd, text, sizeof(text) - 1));
@@ -620,7 +653,7 @@ static void memory(unsigned int unused)
 	before = kernel_memory();
 	reg_range(fd, 0, MEMORY_EVENTS);
 	after = kernel_memory();
-	report((after - before) / MEMORY_EVENTS, "memory_event");
+	report("memory_event", (after - before) / MEMORY_EVENTS);
 
 	/* The next processes are to have registrations of their own only. */
 	unreg_range(fd, 0, MEMORY_EVENTS);
@@ -631,14 +664,13 @@ static void memory(unsigned int unused)
 	for (i = 0; i < MEMORY_PROCESSES; i++) {
 		if (CHECK(fork()))
 			continue;
-		close(leave[1]);
 		memset(words, 0, sizeof(words));
 		fd = data_open();
 		CHECK(write(ready[1], "", 1));
 		CHECK(read(start[0], &byte, 1));
 		reg_range(fd, 0, MEMORY_EVENTS);
 		CHECK(write(ready[1], "", 1));
-		CHECK(read(leave[0], &byte, 1));
+		wait_for_parent(leave);
 		_exit(0);
 	}
 	for (i = 0; i < MEMORY_PROCESSES; i++)
@@ -649,8 +681,8 @@ static void memory(unsigned int unused)
 	for (i = 0; i < MEMORY_PROCESSES; i++)
 		REQUIRE(read(ready[0], &byte, 1) == 1);
 	after = kernel_memory();
-	report((after - before) / (MEMORY_EVENTS * MEMORY_PROCESSES),
-	       "memory_registration");
+	report("memory_registration",
+	       (after - before) / (MEMORY_EVENTS * MEMORY_PROCESSES));
 	close(leave[1]);
 	while (wait(NULL) > 0)
 		;

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The tables of the benchmark in Markdown: awk -v baseline=VERSION -v
-# partial=NAMES -f table.awk BASELINE OURS ROWS. Rows without figures are left
-# out if partial is not empty.
+# The tables of the benchmark in Markdown, from the outputs for the kernel of
+# version "baseline" and for ours, and from the file that names the rows. Rows
+# without figures are left out if "partial" is not empty.
 
 function trim(s)
 {

@@ -24,7 +24,7 @@ struct write_case {
 	const char *event;
 	unsigned int consumers;
 	size_t size;		/* of the payload */
-	uint32_t location;	/* offset of a __rel_loc field in it, 0: none */
+	__u32 location;	/* offset of a __rel_loc field in it, 0: none */
 	bool vector;
 };
 
@@ -58,7 +58,7 @@ static const struct batch_case batches[] = {
 static double time_write(int fd, const void *data, size_t size, ssize_t expect,
 			 int rounds)
 {
-	uint64_t start;
+	__u64 start;
 	int i;
 
 	start = now();
@@ -71,7 +71,7 @@ static double time_write(int fd, const void *data, size_t size, ssize_t expect,
 static double time_writev(int fd, const struct iovec *iov, int count,
 			  ssize_t expect, int rounds)
 {
-	uint64_t start;
+	__u64 start;
 	int i;
 
 	start = now();
@@ -103,16 +103,16 @@ static long ftrace_count(void)
 static void run_case(const struct write_case *c)
 {
 	static struct {
-		uint32_t index;
+		__u32 index;
 		char payload[1024];
-	} __attribute__((packed)) record;
+	} record;
 	size_t size = sizeof(record.index) + c->size;
 	struct iovec iov[] = {
 		{ &record.index, sizeof(record.index) },
 		{ record.payload, c->size },
 	};
 	struct ring ring = {};
-	uint32_t word = 0;
+	__u32 word = 0;
 	double sum = 0;
 	long before;
 	ssize_t ret;
@@ -121,7 +121,7 @@ static void run_case(const struct write_case *c)
 	fd = data_open();
 	record.index = reg(fd, c->command, &word, 0);
 	if (c->location) {
-		uint32_t rest = c->size - c->location - sizeof(rest);
+		__u32 rest = c->size - c->location - sizeof(rest);
 
 		memset(record.payload, 'x', c->size - 1);
 		record.payload[c->size - 1] = 0;
@@ -152,7 +152,7 @@ static void run_case(const struct write_case *c)
 		if (i >= 0)
 			sum += one;
 	}
-	report(sum / REPEAT, "%s", c->name);
+	report(c->name, sum / REPEAT);
 
 	if (c->consumers & PERF)
 		ring_close(&ring);
@@ -166,16 +166,16 @@ static void run_case(const struct write_case *c)
 static void run_batch(const struct batch_case *c)
 {
 	static struct {
-		uint32_t index;
+		__u32 index;
 		struct {
-			uint32_t size;
-			uint32_t index;
+			__u32 size;
+			__u32 index;
 			char payload[16];
-		} __attribute__((packed)) record[BATCH];
-	} __attribute__((packed)) batch = { .index = USER_EVENT_WRITE_BATCH };
+		} record[BATCH];
+	} batch = { .index = USER_EVENT_WRITE_BATCH };
 	const int rounds = ROUNDS / BATCH;
 	struct ring ring = {};
-	uint32_t word = 0;
+	__u32 word = 0;
 	double sum = 0;
 	int fd, i;
 
@@ -210,7 +210,7 @@ static void run_batch(const struct batch_case *c)
 			sum += one;
 	}
 	if (sum)
-		report(sum / REPEAT / BATCH, "%s", c->name);
+		report(c->name, sum / REPEAT / BATCH);
 
 	if (c->consumers & PERF)
 		ring_close(&ring);
@@ -228,14 +228,14 @@ static void references(void)
 
 	fd = CHECK(open("/dev/null", O_WRONLY));
 	time_write(fd, data, sizeof(data), sizeof(data), WARM_UP);
-	report(time_write(fd, data, sizeof(data), sizeof(data), ROUNDS * REPEAT),
-	       "dev_null");
+	report("dev_null", time_write(fd, data, sizeof(data), sizeof(data),
+				      ROUNDS * REPEAT));
 	close(fd);
 
 	fd = CHECK(open(TRACING "trace_marker_raw", O_WRONLY));
 	time_write(fd, data, sizeof(data), sizeof(data), WARM_UP);
-	report(time_write(fd, data, sizeof(data), sizeof(data), ROUNDS * REPEAT),
-	       "trace_marker_raw");
+	report("trace_marker_raw", time_write(fd, data, sizeof(data),
+					      sizeof(data), ROUNDS * REPEAT));
 	close(fd);
 }
 

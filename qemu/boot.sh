@@ -5,6 +5,7 @@ usage()
 {
 	cat <<'END'
 usage: boot.sh [OPTION...] COMMAND [ARG...]
+       boot.sh [OPTION...] -I INITRAMFS
 
 Boot a kernel and run COMMAND in it as root, with the host's root file system:
 every path is the same as on the host, and what the guest writes is lost, but
@@ -13,6 +14,8 @@ status is its status; 124 if it does not finish, 125 if the guest dies or the
 kernel reports a bug on its console.
 
   -k IMAGE   kernel to boot (default build/x86_64/bzImage)
+  -A ARCH    of the kernel (default x86_64); others take an initramfs
+  -I FILE    initramfs to run instead of the host's root file system
   -c CPUS    (default 2)
   -m MB      memory (default 1024)
   -a ARGS    more kernel arguments
@@ -29,6 +32,8 @@ END
 . "$(dirname "$0")/common.sh"
 
 kernel=$build/x86_64/bzImage
+arch=x86_64
+initramfs=
 cpus=2
 memory=1024
 args=
@@ -38,9 +43,11 @@ console=$logs/console.log
 icount=
 interactive=
 bugs=yes
-while getopts k:c:m:a:w:t:l:isbh option; do
+while getopts k:A:I:c:m:a:w:t:l:isbh option; do
 	case $option in
 	k) kernel=$OPTARG ;;
+	A) arch=$OPTARG ;;
+	I) initramfs=$OPTARG ;;
 	c) cpus=$OPTARG ;;
 	m) memory=$OPTARG ;;
 	a) args=$OPTARG ;;
@@ -55,15 +62,15 @@ while getopts k:c:m:a:w:t:l:isbh option; do
 	esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || { usage >&2; exit 2; }
+[ $# -gt 0 ] || [ -n "$initramfs" ] || { usage >&2; exit 2; }
 [ -e "$kernel" ] || die "there is no kernel $kernel: run 'make kernel'"
 
 job=$(mktemp -d) || exit
-qemu=
+running=
 # shellcheck disable=SC2317 # the trap calls it
 cleanup()
 {
-	[ -z "$qemu" ] || kill "$qemu" 2>/dev/null
+	[ -z "$running" ] || kill "$running" 2>/dev/null
 	rm -rf "$job"
 }
 trap cleanup EXIT
@@ -86,62 +93,97 @@ quote()
 
 # Emulated time stamp counters are the host's, or count instructions: all the
 # same, whatever the guest makes of measuring them.
-tsc="tsc=reliable"
-if [ -n "$icount" ]; then
-	cpus=1
-	tsc="$tsc tsc_early_khz=1000000"
-	set -- -accel tcg -icount shift=0,sleep=off -cpu max
-elif [ "$("$top/qemu/accel.sh" "$kernel")" = kvm ]; then
-	set -- -accel kvm -cpu host
+tty=ttyS0
+tsc=tsc=reliable
+serial="-serial file:$console"
+accel="-accel tcg,thread=multi -cpu max"
+case $arch in
+x86_64)
+	emulator="qemu-system-x86_64"
+	if [ -n "$icount" ]; then
+		cpus=1
+		accel="-accel tcg -icount shift=0,sleep=off -cpu max"
+		tsc="$tsc tsc_early_khz=1000000"
+	elif [ "$("$top/qemu/accel.sh" "$kernel")" = kvm ]; then
+		accel="-accel kvm -cpu host"
+		tsc=
+	fi
+	accel="$accel -smp $cpus,sockets=$cpus"
+	;;
+i386)
+	emulator="qemu-system-i386"
+	accel="$accel -smp $cpus,sockets=$cpus"
+	;;
+s390x)
+	emulator="qemu-system-s390x"
+	tty=ttysclp0
 	tsc=
-else
-	set -- -accel tcg,thread=multi -cpu max
-fi
+	serial="-chardev file,id=console,path=$console -device sclpconsole,chardev=console"
+	accel="$accel -smp $cpus"
+	;;
+arm64)
+	emulator="qemu-system-aarch64"
+	tty=ttyAMA0
+	tsc=
+	accel="-machine virt $accel -smp $cpus"
+	;;
+*)
+	die "unknown architecture $arch"
+	;;
+esac
+
+bus=pci
+[ "$arch" != s390x ] || bus=ccw
 
 share()
 {
 	echo "local,id=$1,path=$2,security_model=none,multidevs=remap$3"
 }
 
-set -- "$@" -smp "$cpus,sockets=$cpus" -m "$memory" \
+# shellcheck disable=SC2086 # options
+set -- $accel $serial -m "$memory" \
 	-nodefaults -no-user-config -display none -no-reboot \
 	-kernel "$kernel" \
-	-fsdev "$(share root / ,readonly=on)" \
-	-device virtio-9p-pci,fsdev=root,mount_tag=root \
-	-fsdev "$(share job "$job")" \
-	-device virtio-9p-pci,fsdev=job,mount_tag=job \
-	-device virtio-serial-pci -serial "file:$console" \
+	-device virtio-serial-$bus \
 	-chardev "file,id=status,path=$job/status" \
 	-device virtserialport,chardev=status,name=status
+append="console=$tty panic=-1 $tsc $args"
+if [ -n "$initramfs" ]; then
+	set -- "$@" -initrd "$initramfs"
+else
+	set -- "$@" -fsdev "$(share root / ,readonly=on)" \
+		-device virtio-9p-$bus,fsdev=root,mount_tag=root \
+		-fsdev "$(share job "$job")" \
+		-device virtio-9p-$bus,fsdev=job,mount_tag=job
+	append="$append root=root rootfstype=9p ro init=$top/qemu/init"
+	append="$append rootflags=trans=virtio,version=9p2000.L,msize=262144,cache=loose"
+fi
 if [ -n "$writable" ]; then
 	writable=$(cd "$writable" && pwd -P) || exit
 	echo "$writable" >"$job/writable"
 	set -- "$@" -fsdev "$(share writable "$writable")" \
-		-device virtio-9p-pci,fsdev=writable,mount_tag=writable
+		-device virtio-9p-$bus,fsdev=writable,mount_tag=writable
 fi
-
-append="console=ttyS0 panic=-1 root=root rootfstype=9p"
-append="$append rootflags=trans=virtio,version=9p2000.L,msize=262144,cache=loose"
-append="$append ro init=$top/qemu/init $tsc $args"
 mkdir -p "$(dirname "$console")"
 : >"$console"
 
 if [ -n "$interactive" ]; then
 	: >"$job/interactive"
-	qemu-system-x86_64 "$@" -append "$append" \
-		-chardev stdio,id=tty,signal=off -device virtconsole,chardev=tty
+	"$emulator" "$@" -append "$append" \
+		-chardev stdio,id=tty,mux=on,signal=off \
+		-device virtconsole,chardev=tty
 else
 	mkfifo "$job/out"
 	cat "$job/out" &
 	reader=$!
-	timeout -k 2 "$limit" qemu-system-x86_64 "$@" -append "$append" \
+	timeout -k 2 "$limit" "$emulator" "$@" -append "$append" \
 		-chardev "file,id=out,path=$job/out" \
 		-device virtserialport,chardev=out,name=out \
 		</dev/null >"$job/err" 2>&1 &
-	qemu=$!
-	wait $qemu
+	running=$!
+	wait $running
 	ended=$?
-	qemu=
+	running=
 	wait $reader
 	if [ $ended = 124 ]; then
 		echo "error: the guest did not finish in $limit s; console: $console" >&2
@@ -150,6 +192,7 @@ else
 fi
 
 if [ ! -s "$job/status" ]; then
+	[ -z "$interactive" ] || exit 1
 	cat "$job/err" >&2
 	fail "the guest died: it" "$console"
 fi

@@ -41,12 +41,10 @@ logged()
 	"$@" >"$logged_log" 2>&1 </dev/null || fail "$logged_what" "$logged_log"
 }
 
-# One script at a time works on the trees. The ones it calls may go on.
+# lock NAME: wait until no other script holds it; ours until this one ends.
 lock()
 {
-	[ -z "${user_events_locked:-}" ] || return 0
-	mkdir -p "$build"
-	exec 9>"$build/lock"
+	mkdir -p "$build/state"
+	exec 9>"$build/state/$1.lock"
 	flock -n 9 || { echo "Waiting for another build"; flock 9; }
-	export user_events_locked=yes
 }

@@ -16,12 +16,8 @@ name=${1:-x86_64}
 . "$top/qemu/name.sh"
 log=$logs/kernel-$name.log
 fragments="base $arch"
-lock
+lock "kernel-$name"
 
-# One at a time brings the tree up to date, and one builds each kernel.
-mkdir -p "$build"
-exec 9>"$build/lock"
-flock 9
 case $config in
 baseline)
 	"$top/qemu/tree.sh" baseline || exit
@@ -31,10 +27,7 @@ baseline)
 	"$top/qemu/tree.sh" || exit
 	;;
 esac
-flock -u 9
 mkdir -p "$obj" "$logs"
-exec 8>"$obj/lock"
-flock 8
 
 configure()
 {

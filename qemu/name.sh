@@ -17,25 +17,60 @@ obj=$tree/obj-$name
 
 # About as many files as a build compiles.
 objects=1320
-cross=
-packages=
+
 cc=gcc
 [ "$config" != clang ] || cc=clang
+cross=
+cflags=
+karch=$arch
 image=bzImage
+packages=
+options=
+
+# What tests take there: MB, seconds, kernel arguments.
+memory=1024
+testlimit=1800
+bootargs=
+
 case $arch in
 x86_64)
-	karch=x86_64
 	image_path=arch/x86/boot/bzImage
+	;;
+i386)
+	image_path=arch/x86/boot/bzImage
+	cflags=-m32
+	packages=i386
+	objects=1100
+	;;
+s390x)
+	karch=s390
+	image_path=arch/s390/boot/bzImage
+	cross=s390x-linux-gnu-
+	packages=s390x
+	objects=1000
+	;;
+arm64)
+	image=Image
+	image_path=arch/arm64/boot/Image
+	cross=aarch64-linux-gnu-
+	packages=arm64
+	objects=1100
 	;;
 *)
 	die "unknown architecture $arch"
 	;;
 esac
 
-# What tests take there: MB, seconds, kernel arguments.
-memory=1024
-testlimit=1200
-bootargs=
+case $config in
+gcov)
+	options=GCOV_PROFILE_trace_events_user.o=y
+	;;
+debug | kcsan)
+	# Shadow memory, and several times as many instructions.
+	memory=2048
+	testlimit=3600
+	;;
+esac
 
 kmake()
 {
@@ -44,5 +79,5 @@ kmake()
 		HOSTCC="ccache gcc" LOCALVERSION= \
 		KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_VERSION=1 \
 		KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host \
-		-j"$(nproc)" "$@"
+		-j"$(nproc)" $options "$@"
 }

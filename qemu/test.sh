@@ -18,19 +18,17 @@ name=${1:-x86_64}
 "$top/qemu/kernel.sh" "$name" headers || exit
 "$top/qemu/patch.sh" || exit
 
+# Where the host's programs do not run, the tests bring all they need.
+static=
+[ "$arch" = x86_64 ] || static=STATIC=1
 suites=$build/$name/kselftest
 rm -rf "$suites"
 logged "building the selftests" "selftests-$name" make \
 	-C "$tree/tools/testing/selftests" TARGETS=user_events O="$obj" \
-	CC="ccache ${cross}gcc" ARCH="$karch" KCFLAGS= INSTALL_PATH="$suites" \
-	-j"$(nproc)" install
+	CC="ccache ${cross}gcc $cflags" ARCH="$karch" $static \
+	INSTALL_PATH="$suites" -j"$(nproc)" install
 [ -s "$suites/kselftest-list.txt" ] ||
 	fail "building the selftests" "$logs/selftests-$name.log"
-
-tests=
-for suite; do
-	tests="$tests -t user_events:$suite"
-done
 
 console=$logs/test-$name-console.log
 output=$logs/test-$name.tap
@@ -38,13 +36,39 @@ results=$build/$name/results
 rm -rf "$results"
 mkdir -p "$results"
 
-echo "Booting build/$name/$image"
-# shellcheck disable=SC2086 # options
+listed=$suites/kselftest-list.txt
+tests=
+if [ $# -gt 0 ]; then
+	listed=$results/listed
+	printf 'user_events:%s\n' "$@" >"$listed"
+	tests=$(printf ' -t user_events:%s' "$@")
+fi
+
+initramfs()
 {
-	"$top/qemu/boot.sh" -k "$build/$name/$image" -l "$console" -w "$results" \
-		-a "kunit.enable=1 kunit.filter_glob=user_event* $bootargs" \
-		-m "$memory" -t "$testlimit" \
-		"$top/qemu/test-guest.sh" "$suites" "$results" $tests
+	root=$build/$name/initramfs
+	rm -rf "$root"
+	mkdir -p "$root/tests" "$root/dev" &&
+	"${cross}gcc" $cflags -O2 -Wall -Werror -static -o "$root/init" \
+		"$top/qemu/init.c" &&
+	sed 's/^user_events://' "$listed" >"$root/tests/list" &&
+	cp -r "$suites/user_events/." "$root/tests" &&
+	(cd "$root" && find . | cpio -o -H newc >"$root.cpio")
+}
+
+set -- -k "$build/$name/$image" -A "$arch" -l "$console" -m "$memory" \
+	-a "kunit.enable=1 kunit.filter_glob=user_event* $bootargs" -t "$testlimit"
+if [ "$arch" = x86_64 ]; then
+	# shellcheck disable=SC2086 # options
+	set -- "$@" -w "$results" "$top/qemu/test-guest.sh" "$suites" "$results" $tests
+else
+	logged "making the initramfs" "initramfs-$name" initramfs
+	set -- "$@" -I "$build/$name/initramfs.cpio"
+fi
+
+echo "Booting build/$name/$image"
+{
+	"$top/qemu/boot.sh" "$@"
 	echo $? >"$results/status"
 } | tee "$output"
 
@@ -60,11 +84,7 @@ inside && /^1\.\.[0-9]+/ { left = substr($1, 4) + 1 }
 echo
 cat "$kunit"
 
-listed=$suites/kselftest-list.txt
 cases=$(grep -c '^[[:space:]]*KUNIT_CASE' "$top/kernel/trace/trace_events_user_test.c")
-if [ $# -gt 0 ]; then
-	listed=$results/listed
-	printf 'user_events:%s\n' "$@" >"$listed"
-fi
+[ "$config" != gcov ] || "$top/qemu/coverage.sh" "$name"
 awk -f "$top/qemu/tap.awk" -v cases="$cases" -v status="$(cat "$results/status")" \
 	"$listed" "$kunit" "$output"

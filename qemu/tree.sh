@@ -111,7 +111,7 @@ if [ -z "$version" ] || [ ! -e "$tarball" ]; then
 	die "the package $package is not installed: run qemu/packages.sh kernel"
 fi
 state=$build/state/$kind
-lock
+lock "tree-$kind"
 
 if [ "$(cat "$state/version" 2>/dev/null)" != "$version" ] || [ ! -d "$tree" ]
 then

@@ -385,15 +385,14 @@ static int parse_fields(struct user_event_format *format, char *text)
 
 static void format_free(struct user_event_format *format)
 {
-	if (!format)
+	if (IS_ERR_OR_NULL(format))
 		return;
 
 	kfree(format->text);
 	kfree(format);
 }
 
-DEFINE_FREE(user_event_format, struct user_event_format *,
-	    if (!IS_ERR(_T)) format_free(_T))
+DEFINE_FREE(user_event_format, struct user_event_format *, format_free(_T))
 
 /**
  * format_parse - read a command string
@@ -502,26 +501,35 @@ static const char *field_accessor(const struct user_event_field *field)
 	return ", REC->%s";
 }
 
+/* As snprintf() behind @len bytes of @buf. Return: the length with that. */
+static __printf(4, 5) size_t append(char *buf, size_t size, size_t len,
+				    const char *fmt, ...)
+{
+	size_t at = min(len, size);
+	va_list args;
+
+	va_start(args, fmt);
+	len += vsnprintf(buf + at, size - at, fmt, args);
+	va_end(args);
+	return len;
+}
+
 /* As snprintf(): the length that is needed, of which @size is written. */
 static size_t format_print_fmt(const struct user_event_format *format,
 			       char *buf, size_t size)
 {
-	size_t len = 0;
-	int i;
+	const struct user_event_field *end = format->fields + format->nr_fields;
+	const struct user_event_field *field;
+	size_t len = append(buf, size, 0, "\"");
 
-#define room	(buf + min(len, size)), (size - min(len, size))
-	len += snprintf(room, "\"");
-	for (i = 0; i < format->nr_fields; i++) {
-		len += snprintf(room, "%s%s=%s", i ? " " : "",
-				format->fields[i].name,
-				field_print(&format->fields[i]));
+	for (field = format->fields; field < end; field++) {
+		len = append(buf, size, len, "%s%s=%s",
+			     field == format->fields ? "" : " ", field->name,
+			     field_print(field));
 	}
-	len += snprintf(room, "\"");
-	for (i = 0; i < format->nr_fields; i++) {
-		len += snprintf(room, field_accessor(&format->fields[i]),
-				format->fields[i].name);
-	}
-#undef room
+	len = append(buf, size, len, "\"");
+	for (field = format->fields; field < end; field++)
+		len = append(buf, size, len, field_accessor(field), field->name);
 	return len;
 }
 
@@ -1160,7 +1168,7 @@ static int user_event_delete(struct user_event_group *group, const char *name)
  */
 struct user_event_pages {
 	refcount_t			refs;
-	struct mutex			lock;
+	struct mutex			lock;	/* what follows */
 	unsigned int			nr;
 	struct page			*page[USER_EVENT_MAX_PAGES];
 	struct xarray			words;
@@ -1200,6 +1208,29 @@ static int user_event_pages_release(struct inode *inode, struct file *file)
 	pages_put(file->private_data);
 	return 0;
 }
+
+static vm_fault_t user_event_pages_fault(struct vm_fault *vmf)
+{
+	struct user_event_pages *pages = vmf->vma->vm_file->private_data;
+
+	if (vmf->pgoff >= READ_ONCE(pages->nr))
+		return VM_FAULT_SIGBUS;
+
+	vmf->page = pages->page[vmf->pgoff];
+	get_page(vmf->page);
+	return 0;
+}
+
+static int user_event_pages_mprotect(struct vm_area_struct *vma, unsigned long start,
+				     unsigned long end, unsigned long flags)
+{
+	return flags & VM_WRITE ? -EPERM : 0;
+}
+
+static const struct vm_operations_struct user_event_pages_vm_ops = {
+	.fault		= user_event_pages_fault,
+	.mprotect	= user_event_pages_mprotect,
+};
 
 /* Behind a mapping, so that it does not keep user_events_data open. */
 static const struct file_operations user_event_pages_fops = {
@@ -1429,14 +1460,23 @@ static bool write_mapped_pte(struct vm_area_struct *vma,
 	struct folio_walk walk;
 	bool writable;
 
-	if (!(vma->vm_flags & VM_WRITE) || vma_is_secretmem(vma) ||
-	    !folio_walk_start(&walk, vma, addr, 0))
+	if ((vma->vm_flags & (VM_WRITE | VM_IO | VM_PFNMAP | VM_SHADOW_STACK)) != VM_WRITE ||
+	    vma_is_secretmem(vma) || !folio_walk_start(&walk, vma, addr, 0))
 		return false;
 
-	writable = walk.level == FW_LEVEL_PTE && pte_write(walk.pte);
+	/* folio_walk_end(), with words for sparse on what had been locked. */
+	__acquire(walk.ptl);
+	if (walk.level != FW_LEVEL_PTE) {
+		spin_unlock(walk.ptl);
+		vma_pgtable_walk_end(vma);
+		return false;
+	}
+	__acquire(RCU);
+	writable = pte_write(walk.pte);
 	if (writable)
 		write_page(walk.page, enabler, addr, value);
-	folio_walk_end(&walk, vma);
+	pte_unmap_unlock(walk.ptep, walk.ptl);
+	vma_pgtable_walk_end(vma);
 	return writable;
 }
 
@@ -1577,8 +1617,10 @@ static struct user_event_mm *next_owner(struct user_event_set *set,
 {
 	struct list_head *next;
 
-	guard(spinlock)(&owners_lock);
+	spin_lock(&owners_lock);
 	next = owner ? owner->set_link.next : set->owners.next;
+	spin_unlock(&owners_lock);
+
 	if (next == &set->owners)
 		return NULL;
 	return list_entry(next, struct user_event_mm, set_link);
@@ -1600,6 +1642,7 @@ static void update_enablers(struct user_event *event)
 		for (owner = next_owner(enabler->set, NULL); owner;
 		     owner = next_owner(enabler->set, owner))
 			update_word(owner, enabler);
+		cond_resched();
 	}
 }
 
@@ -1643,6 +1686,7 @@ static bool settle_words(struct user_event_mm *owner, unsigned long *addr)
 			return true;
 		}
 		owner->settled = enabler->deferred;
+		cond_resched();
 	}
 	return false;
 }
@@ -1750,20 +1794,18 @@ static void enabler_free(struct user_event_enabler *enabler)
 	kmem_cache_free(enabler_cache, enabler);
 }
 
-static void set_release_one(void *ptr, void *arg)
+/* Drop a set that no owner uses, event_mutex is held. */
+static void set_discard(struct user_event_set *set)
 {
-	struct user_event_enabler *enabler = ptr;
+	struct user_event_enabler *enabler, *next;
 
-	guard(mutex)(&event_mutex);
-	enabler_unlink(enabler);
-	enabler_free(enabler);
-}
-
-/* Drop a set without owners. Takes event_mutex for one enabler at a time. */
-static void set_release(struct user_event_set *set)
-{
-	rhashtable_free_and_destroy(&set->table, set_release_one, NULL);
-	kfree(set);
+	list_for_each_entry_safe(enabler, next, &set->enablers, set_link) {
+		rhashtable_remove_fast(&set->table, &enabler->node, enabler_params);
+		enabler_unlink(enabler);
+		enabler_free(enabler);
+		cond_resched();
+	}
+	set_free(set);
 }
 
 static void word_ref(struct user_event_word *word)
@@ -1796,19 +1838,6 @@ static int set_copy_enabler(struct user_event_set *to,
 	return 0;
 }
 
-/* Give up a set that no owner has seen yet, event_mutex is held. */
-static void set_discard(struct user_event_set *set)
-{
-	struct user_event_enabler *enabler, *next;
-
-	list_for_each_entry_safe(enabler, next, &set->enablers, set_link) {
-		rhashtable_remove_fast(&set->table, &enabler->node, enabler_params);
-		enabler_unlink(enabler);
-		enabler_free(enabler);
-	}
-	set_free(set);
-}
-
 /*
  * Make sure that @owner is the only one of its set, which is to be changed.
  * The caller's process pays for the copy: it was due since it forked.
@@ -1834,6 +1863,7 @@ static int owner_unshare(struct user_event_mm *owner)
 			set_discard(set);
 			return ret;
 		}
+		cond_resched();
 	}
 
 	spin_lock(&owners_lock);
@@ -1880,6 +1910,11 @@ static bool attached_early(const struct task_struct *task)
 	return (unsigned long)task->user_event_mm & ATTACHED_EARLY;
 }
 
+static spinlock_t *own_siglock(void)
+{
+	return &rcu_dereference_protected(current->sighand, true)->siglock;
+}
+
 /* Attach the threads of current; one that exits is past caring. */
 static void attach_threads(struct user_event_mm *owner)
 {
@@ -1887,7 +1922,7 @@ static void attach_threads(struct user_event_mm *owner)
 	unsigned long value;
 
 	guard(rcu)();
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(own_siglock());
 	for_each_thread(current, t) {
 		if (t->user_event_mm || t->flags & PF_POSTCOREDUMP)
 			continue;
@@ -1897,7 +1932,7 @@ static void attach_threads(struct user_event_mm *owner)
 		refcount_inc(&owner->tasks);
 		WRITE_ONCE(t->user_event_mm, (void *)value);
 	}
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(own_siglock());
 }
 
 /* The owner of @mm, with a count in tasks; else enter @fresh. */
@@ -1906,14 +1941,17 @@ static struct user_event_mm *owner_find_or_enter(struct mm_struct *mm,
 {
 	struct user_event_mm *owner;
 
-	guard(spinlock)(&owners_lock);
+	spin_lock(&owners_lock);
 	hash_for_each_possible(user_event_owners, owner, hash, (unsigned long)mm) {
 		if (owner->mm == mm && refcount_inc_not_zero(&owner->tasks))
-			return owner;
+			goto found;
 	}
-	hash_add(user_event_owners, &fresh->hash, (unsigned long)mm);
-	list_add(&fresh->set_link, &fresh->set->owners);
-	return fresh;
+	owner = fresh;
+	hash_add(user_event_owners, &owner->hash, (unsigned long)mm);
+	list_add(&owner->set_link, &owner->set->owners);
+found:
+	spin_unlock(&owners_lock);
+	return owner;
 }
 
 /* The last task of @owner is gone, and its registrations with it. */
@@ -1929,10 +1967,9 @@ static void owner_release(struct user_event_mm *owner)
 	last = list_empty(&set->owners);
 	owner->set = NULL;
 	spin_unlock(&owners_lock);
-	mutex_unlock(&event_mutex);
-
 	if (last)
-		set_release(set);
+		set_discard(set);
+	mutex_unlock(&event_mutex);
 	owner_put(owner);
 }
 
@@ -1991,13 +2028,13 @@ static void attach_clone(struct task_struct *child)
 {
 	struct user_event_mm *owner;
 
-	spin_lock_irq(&current->sighand->siglock);
+	spin_lock_irq(own_siglock());
 	owner = task_owner(current);
 	if (owner && (!attached_early(child) || attached_early(current)))
 		refcount_inc(&owner->tasks);
 	WRITE_ONCE(child->user_event_mm, owner);
 	WRITE_ONCE(current->user_event_mm, owner);
-	spin_unlock_irq(&current->sighand->siglock);
+	spin_unlock_irq(own_siglock());
 }
 
 /* Enter a child of fork. Return: its copy of a word may be old. */
@@ -2006,7 +2043,7 @@ static bool enter_child(struct user_event_mm *parent, struct user_event_mm *chil
 	unsigned int seq;
 	bool missed;
 
-	guard(spinlock)(&owners_lock);
+	spin_lock(&owners_lock);
 	seq = parent->mm->user_event_seq;
 	missed = seq & 1 || seq != child->mm->user_event_seq;
 	child->mm->user_event_seq = 0;
@@ -2014,6 +2051,7 @@ static bool enter_child(struct user_event_mm *parent, struct user_event_mm *chil
 	child->settled = parent->settled;
 	list_add_tail(&child->set_link, &child->set->owners);
 	hash_add(user_event_owners, &child->hash, (unsigned long)child->mm);
+	spin_unlock(&owners_lock);
 	return missed;
 }
 
@@ -2033,6 +2071,7 @@ static void refresh_child(struct user_event_mm *child)
 			update_word(child, enabler);
 		if (enabler == last)
 			break;
+		cond_resched();
 	}
 }
 
@@ -2260,6 +2299,7 @@ static int register_enabler(struct user_event *event, const struct user_reg *reg
 		unregister_enabler(&key);
 	return ret;
 }
+
 /*
  * Consumers: ftrace and perf coming and going.
  *
@@ -2405,6 +2445,7 @@ static int group_init(struct user_event_group *group, struct dyn_event_operation
 
 /**
  * struct user_event_stage - a record being put together
+ * @unused: keeps @index right in front of the payload
  * @index: write index, where the common fields will be
  * @entry: common fields
  * @record: the record as bytes
@@ -2562,7 +2603,7 @@ static __always_inline unsigned int deliver_files(struct user_event *event,
 /* The size of a sample is a u16 and a multiple of 8. */
 #define PERF_MAX_SAMPLE		round_down((size_t)U16_MAX, 8)
 
-/* What else a sample of @pe may hold, at most. */
+/* What a sample of @pe holds besides the record and the stack, at most. */
 static size_t perf_sample_rest(const struct perf_event *pe)
 {
 	u64 type = pe->attr.sample_type;
@@ -2574,19 +2615,15 @@ static size_t perf_sample_rest(const struct perf_event *pe)
 			 sysctl_perf_event_max_contexts_per_stack) * sizeof(u64);
 	}
 	if (type & PERF_SAMPLE_BRANCH_STACK)
-		size += 2 * sizeof(u64);
-	if (type & (PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER))
+		size += sizeof(u64);
+	if (type & PERF_SAMPLE_REGS_USER)
 		size += (1 + hweight64(pe->attr.sample_regs_user)) * sizeof(u64);
 	if (type & PERF_SAMPLE_REGS_INTR)
 		size += (1 + hweight64(pe->attr.sample_regs_intr)) * sizeof(u64);
 	if (type & PERF_SAMPLE_AUX)
 		size += 2 * sizeof(u64);
-	if (type & PERF_SAMPLE_STACK_USER) {
-		/* The stack is cut to what is left, but not for what follows it. */
+	if (type & PERF_SAMPLE_STACK_USER)
 		size += 2 * sizeof(u64);
-		if (type & (PERF_SAMPLE_REGS_INTR | PERF_SAMPLE_AUX))
-			size += round_up(pe->attr.sample_stack_user, sizeof(u64));
-	}
 	return size;
 }
 
@@ -2594,6 +2631,23 @@ static size_t perf_sample_rest(const struct perf_event *pe)
 static size_t perf_raw_size(size_t size)
 {
 	return round_up(size + sizeof(u32), sizeof(u64));
+}
+
+/* The size of a sample with a record of @size, PERF_MAX_SAMPLE + 8 if none fits. */
+static size_t perf_sample_size(const struct perf_event *pe, size_t size)
+{
+	size_t sample = perf_sample_rest(pe) + perf_raw_size(size);
+	size_t stack = 0;
+
+	if (pe->attr.sample_type & PERF_SAMPLE_STACK_USER)
+		stack = round_up(pe->attr.sample_stack_user, sizeof(u64));
+
+	/* The stack is cut to what is left, but not for what follows it. */
+	if (pe->attr.sample_type & (PERF_SAMPLE_REGS_INTR | PERF_SAMPLE_AUX))
+		return min(sample + stack, PERF_MAX_SAMPLE + sizeof(u64));
+	if (sample > PERF_MAX_SAMPLE)
+		return PERF_MAX_SAMPLE + sizeof(u64);
+	return min(sample + stack, PERF_MAX_SAMPLE);
 }
 
 /*
@@ -2611,12 +2665,9 @@ static bool perf_can_take(struct perf_event *pe, size_t size)
 	if (!(pe->attr.sample_type & PERF_SAMPLE_RAW) || !is_sampling_event(pe))
 		return true;
 
-	sample = perf_sample_rest(pe) + perf_raw_size(size);
+	sample = perf_sample_size(pe, size);
 	if (sample > PERF_MAX_SAMPLE)
 		return false;
-	if (pe->attr.sample_type & PERF_SAMPLE_STACK_USER)
-		sample = min(sample + round_up(pe->attr.sample_stack_user, sizeof(u64)),
-			     PERF_MAX_SAMPLE);
 
 	rb = READ_ONCE(output->rb);
 	return !rb || !rb->nr_pages || sample + lost < perf_data_size(rb);
@@ -2646,10 +2697,16 @@ static bool perf_wants(const struct perf_event *pe, struct trace_entry *entry,
 	return !filter || filter_match_preds(filter, entry);
 }
 
-/* Samples that did not fit in the ring of @pe, so far. */
+/*
+ * Samples that did not fit in the ring of @pe, so far. What perf counts while
+ * the ring is switched off, with PERF_EVENT_IOC_PAUSE_OUTPUT, is no loss.
+ */
 static s64 perf_lost(const struct perf_event *pe)
 {
-	return atomic64_read(&(pe->parent ?: pe)->lost_samples);
+	const struct perf_event *output = pe->parent ?: pe;
+	struct perf_buffer *rb = READ_ONCE(output->rb);
+
+	return rb && rb->paused ? -1 : atomic64_read(&output->lost_samples);
 }
 
 /* A perf event that is switched off for one record it cannot take. */
@@ -2692,7 +2749,7 @@ static noinline unsigned int perf_submit_some(struct user_event *event,
 	}
 	local_irq_restore(flags);
 
-	if (lost)
+	if (lost > 0)
 		losses |= lose(event, CONSUMER_PERF, LOSS_FULL);
 	return losses;
 }
@@ -2727,7 +2784,7 @@ static unsigned int perf_submit(struct user_event *event, struct trace_entry *en
 		      regs, head, rctx, NULL);
 
 	for (i = 0; i < nr; i++) {
-		if (perf_lost(watched[i]) != lost[i])
+		if (perf_lost(watched[i]) > lost[i])
 			return lose(event, CONSUMER_PERF, LOSS_FULL);
 	}
 	return 0;
@@ -2803,6 +2860,7 @@ static __always_inline int deliver(struct user_event *event, struct trace_entry 
 	guard(preempt_notrace)();
 
 	files = rcu_dereference_sched(event->files);
+	/* Pairs with user_event_reg(): call.perf_events is there. */
 	perf = smp_load_acquire(&event->perf);
 	if (!files && !perf)
 		return -EBADF;
@@ -2883,7 +2941,7 @@ struct user_event_table {
  */
 struct user_event_file {
 	struct user_event_group		*group;
-	struct mutex			lock;
+	struct mutex			lock;	/* changes of what follows */
 	struct user_event_table __rcu	*table;
 	struct xarray			indexes;
 	struct user_event_pages		*pages;
@@ -3016,51 +3074,6 @@ static int emit(struct user_event_file *info, u32 index, size_t payload,
 	return ret ?: check_and_deliver(slot, entry, sizeof(*entry) + payload);
 }
 
-/* One record of a batch. Return: bytes dealt with, or an error. */
-static ssize_t emit_record(struct user_event_file *info, struct iov_iter *from,
-			   struct user_event_stage *stage, bool nowait)
-{
-	size_t left = iov_iter_count(from);
-	struct user_event_record record;
-	int ret;
-
-	if (left < sizeof(record))
-		return -EINVAL;
-
-	ret = copy_in(&record, sizeof(record), from, nowait);
-	if (ret)
-		return ret;
-	if (record.size < sizeof(record) || record.size > left)
-		return -EINVAL;
-
-	ret = emit(info, record.write_index, record.size - sizeof(record), from, stage,
-		   nowait);
-	if (ret && ret != -EBADF)
-		return ret;
-
-	iov_iter_advance(from, iov_iter_count(from) - (left - record.size));
-	return record.size;
-}
-
-/* Records one after the other, up to the first that fails. */
-static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
-			  struct user_event_stage *stage, bool nowait)
-{
-	ssize_t done = sizeof(u32);
-	ssize_t ret;
-
-	while (iov_iter_count(from)) {
-		ret = emit_record(info, from, stage, nowait);
-		if (ret < 0)
-			return done > sizeof(u32) ? done : ret;
-		done += ret;
-		if (fatal_signal_pending(current))
-			break;
-		cond_resched();
-	}
-	return done;
-}
-
 static bool fits_stage(size_t count)
 {
 	return count <= USER_EVENT_STACK_RECORD - offsetof(struct user_event_stage, index);
@@ -3078,6 +3091,116 @@ static __always_inline ssize_t emit_staged(struct user_event_file *info,
 		ret = check_and_deliver_now(slot, &stage->entry,
 					    offsetof(struct user_event_stage, index) + count);
 	return ret ?: count;
+}
+
+/*
+ * Copy an index and a payload in one go, the index to where the common fields
+ * will be. Word by word, as most records are a few words only.
+ */
+static __always_inline bool stage_user(struct user_event_stage *stage,
+				       const char __user *from, size_t count)
+{
+	const char __user *end = from + count;
+	const long word = sizeof(long);
+	char *to = stage->record + sizeof(struct trace_entry);
+
+	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
+		return !copy_from_user(&stage->index, from, count);
+
+	might_fault();
+	if (!user_read_access_begin(from, count))
+		return false;
+
+	unsafe_get_user(stage->index, (const u32 __user *)from, fault);
+	from += sizeof(u32);
+	for (; end - from >= 4 * word; from += 4 * word, to += 4 * word) {
+		unsafe_get_user(((long *)to)[0], (const long __user *)from, fault);
+		unsafe_get_user(((long *)to)[1], (const long __user *)from + 1, fault);
+		unsafe_get_user(((long *)to)[2], (const long __user *)from + 2, fault);
+		unsafe_get_user(((long *)to)[3], (const long __user *)from + 3, fault);
+	}
+	for (; end - from >= word; from += word, to += word)
+		unsafe_get_user(*(long *)to, (const long __user *)from, fault);
+	for (; from != end; from++, to++)
+		unsafe_get_user(*to, from, fault);
+	user_read_access_end();
+	return true;
+
+fault:
+	user_read_access_end();
+	return false;
+}
+
+/* A record of a batch that is small and in one piece. */
+static ssize_t emit_record_user(struct user_event_file *info, struct iov_iter *from,
+				struct user_event_stage *stage)
+{
+	const char __user *record = from->ubuf + from->iov_offset;
+	ssize_t ret;
+	u32 size;
+
+	if (get_user(size, (const u32 __user *)record) ||
+	    size < sizeof(struct user_event_record) || size > iov_iter_count(from) ||
+	    !fits_stage(size - sizeof(size)) ||
+	    !stage_user(stage, record + sizeof(size), size - sizeof(size)))
+		return -EAGAIN;
+
+	ret = emit_staged(info, stage, size - sizeof(size));
+	if (ret < 0 && ret != -EBADF)
+		return ret;
+	iov_iter_advance(from, size);
+	return size;
+}
+
+/* One record of a batch. Return: bytes dealt with, or an error. */
+static ssize_t emit_record(struct user_event_file *info, struct iov_iter *from,
+			   struct user_event_stage *stage)
+{
+	size_t left = iov_iter_count(from);
+	struct user_event_record record;
+	ssize_t ret;
+
+	if (left < sizeof(record))
+		return -EINVAL;
+
+	if (iter_is_ubuf(from)) {
+		ret = emit_record_user(info, from, stage);
+		if (ret != -EAGAIN)
+			return ret;
+	}
+
+	ret = copy_in(&record, sizeof(record), from, false);
+	if (ret)
+		return ret;
+	if (record.size < sizeof(record) || record.size > left)
+		return -EINVAL;
+
+	ret = emit(info, record.write_index, record.size - sizeof(record), from, stage,
+		   false);
+	if (ret && ret != -EBADF)
+		return ret;
+
+	iov_iter_advance(from, iov_iter_count(from) - (left - record.size));
+	return record.size;
+}
+
+/* Records one after the other, up to the first that fails. */
+static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
+			  struct user_event_stage *stage)
+{
+	ssize_t done = sizeof(u32);
+	ssize_t ret;
+
+	while (iov_iter_count(from)) {
+		ret = emit_record(info, from, stage);
+		if (ret < 0)
+			return done > sizeof(u32) ? done : ret;
+		done += ret;
+		if (fatal_signal_pending(current))
+			break;
+		cond_resched();
+	}
+	return done;
 }
 
 static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
@@ -3101,41 +3224,12 @@ static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
 	ret = copy_in(&index, sizeof(index), from, nowait);
 	if (ret)
 		return ret;
-	if (index == USER_EVENT_WRITE_BATCH)
-		return emit_batch(info, from, stage, nowait);
+	if (index == USER_EVENT_WRITE_BATCH) {
+		/* io_uring would take a short count for reason to write the rest. */
+		return nowait ? -EAGAIN : emit_batch(info, from, stage);
+	}
 
 	return emit(info, index, count - sizeof(index), from, stage, nowait) ?: count;
-}
-
-/*
- * Copy an index and a payload in one go, the index to where the common fields
- * will be. Word by word, as most records are a few words only.
- */
-static __always_inline bool stage_user(struct user_event_stage *stage,
-				       const char __user *from, size_t count)
-{
-	const char __user *end = from + count;
-	char *to = stage->record + sizeof(struct trace_entry);
-
-	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
-		return !copy_from_user(&stage->index, from, count);
-
-	might_fault();
-	if (!user_read_access_begin(from, count))
-		return false;
-
-	unsafe_get_user(stage->index, (const u32 __user *)from, fault);
-	from += sizeof(u32);
-	for (; end - from >= (long)sizeof(long); from += sizeof(long), to += sizeof(long))
-		unsafe_get_user(*(long *)to, (const long __user *)from, fault);
-	for (; from != end; from++, to++)
-		unsafe_get_user(*to, from, fault);
-	user_read_access_end();
-	return true;
-
-fault:
-	user_read_access_end();
-	return false;
 }
 
 /*
@@ -3234,6 +3328,7 @@ static int file_add_event(struct user_event_file *info, struct user_event *event
 
 	refcount_inc(&event->refs);
 	table->slot[index] = (unsigned long)event | (report ? SLOT_REPORT : 0);
+	/* Pairs with file_slot(), which finds the slot filled. */
 	smp_store_release(&table->nr, index + 1);
 	return index;
 }
@@ -3438,7 +3533,6 @@ static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
 	unsigned long nr = vma_pages(vma);
 	struct user_event_pages *pages;
 	struct file *behind;
-	int ret;
 
 	if (vma->vm_flags & (VM_WRITE | VM_EXEC))
 		return -EPERM;
@@ -3456,12 +3550,12 @@ static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
 		return PTR_ERR(behind);
 	}
 
-	vm_flags_mod(vma, VM_DONTEXPAND, VM_MAYWRITE | VM_MAYEXEC);
-	ret = vm_insert_pages(vma, vma->vm_start, pages->page, &nr);
-	if (!ret)
-		vma_set_file(vma, behind);
+	/* VM_MAYWRITE stays: mprotect() is to answer EPERM. */
+	vm_flags_mod(vma, VM_DONTEXPAND, VM_MAYEXEC);
+	vma->vm_ops = &user_event_pages_vm_ops;
+	vma_set_file(vma, behind);
 	fput(behind);
-	return ret;
+	return 0;
 }
 
 static int user_events_open(struct inode *inode, struct file *file)
@@ -3477,9 +3571,12 @@ static int user_events_open(struct inode *inode, struct file *file)
 	xa_init(&info->indexes);
 	file->private_data = info;
 
-	/* A write has no position, and does not sleep if it must not. */
+	/*
+	 * A write has no position, changes no file that anybody could watch,
+	 * and does not sleep if it must not.
+	 */
 	file->f_mode &= ~FMODE_ATOMIC_POS;
-	file->f_mode |= FMODE_NOWAIT;
+	file->f_mode |= FMODE_NOWAIT | FMODE_NONOTIFY;
 	return 0;
 }
 
@@ -3537,6 +3634,8 @@ static void *status_start(struct seq_file *m, loff_t *pos)
 
 	mutex_lock(&event_mutex);
 	if (!*pos) {
+		/* Show no event that is only waiting to go. */
+		put_orphans();
 		status->active = 0;
 		status->busy = 0;
 	}

@@ -837,6 +837,20 @@ static void registry_delete_formats(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit_other"), 0);
 }
 
+static void registry_enabled(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+
+	KUNIT_EXPECT_FALSE(test, event->enabled);
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 1), 0);
+	KUNIT_EXPECT_TRUE(test, event->enabled);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 2);
+	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 0), 0);
+	KUNIT_EXPECT_FALSE(test, event->enabled);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 1);
+	user_event_put(event);
+}
+
 /*
  * A tracer holds the event, and when it was the last to do so, the next who
  * asks for the name gets it.
@@ -846,8 +860,6 @@ static void registry_tracer(struct kunit *test)
 	struct user_event *event = get(test, "kunit u32 a", 0);
 
 	KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 1), 0);
-	KUNIT_EXPECT_TRUE(test, event->enabled);
-	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 2);
 	user_event_put(event);
 	KUNIT_EXPECT_EQ(test, get_fails("kunit u32 b", 0), -EADDRINUSE);
 	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), -EBUSY);
@@ -857,6 +869,22 @@ static void registry_tracer(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, event->enabled);
 	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
 	user_event_put(event);
+}
+
+/* The same whether or not a work item comes first, which it does at times. */
+static void registry_tracer_again(struct kunit *test)
+{
+	struct user_event *event;
+	int round;
+
+	for (round = 0; round < 20; round++) {
+		event = get(test, "kunit u32 a", 0);
+		KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 1), 0);
+		user_event_put(event);
+		KUNIT_ASSERT_EQ(test, trace_set_clr_event("user_events", "kunit", 0), 0);
+		KUNIT_ASSERT_EQ(test, get_fails("kunit u32 b", USER_EVENT_REG_PERSIST), 0);
+		KUNIT_ASSERT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
+	}
 }
 
 /* As above, and then it is deleted: there is nothing left to delete. */
@@ -962,7 +990,9 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_persist),
 	KUNIT_CASE(registry_persist_later),
 	KUNIT_CASE(registry_delete_formats),
+	KUNIT_CASE(registry_enabled),
 	KUNIT_CASE(registry_tracer),
+	KUNIT_CASE(registry_tracer_again),
 	KUNIT_CASE(registry_tracer_delete),
 	KUNIT_CASE(registry_many),
 	KUNIT_CASE(registry_dyn_create),

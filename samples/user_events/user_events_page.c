@@ -7,15 +7,15 @@
  *	echo 1 > /sys/kernel/tracing/events/user_events/user_events_page_b/enable
  *	cat /sys/kernel/tracing/trace_pipe
  */
-#include <errno.h>
+#include <unistd.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <unistd.h>
+#include <sys/ioctl.h>
 #include <linux/user_events.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <errno.h>
 
 #define NR_EVENTS 2
 

@@ -4,6 +4,7 @@
  * their size rules, enable words bit by bit, and the error of each misuse.
  * Built for 64 and for 32 bits.
  */
+#include <stdalign.h>
 #include <stddef.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -96,7 +97,7 @@ UE_TEST_F(abi, header)
 
 UE_TEST_F(abi, unknown_ioctl)
 {
-	const unsigned long unknown[] = {
+	static const unsigned long unknown[] = {
 		_IO('*', 0),
 		_IOC(_IOC_WRITE, '*', 0, sizeof(void *)),
 		_IOC(_IOC_READ | _IOC_WRITE, '*', 0, 1),
@@ -189,7 +190,7 @@ UE_TEST_F(abi, enable_bit_out_of_word)
 
 UE_TEST_F(abi, unaligned_word)
 {
-	char words[16] __attribute__((aligned(16))) = {};
+	alignas(16) char words[16] = {};
 
 	for (int i = 0; i < 8; i++) {
 		int ret = ue_reg_full(self->fd, "abi_unaligned", 0, words + i,
@@ -279,7 +280,7 @@ UE_TEST_F(abi, reg_size)
 		uint32_t size;
 		int tail;		/* offset of a byte that is not 0 */
 		int error;
-	} cases[] = {
+	} tests[] = {
 		{ 0, 0, EINVAL },
 		{ 1, 0, EINVAL },
 		{ 4, 0, EINVAL },
@@ -304,9 +305,9 @@ UE_TEST_F(abi, reg_size)
 	char *buf = malloc(2 * page);
 
 	ASSERT_TRUE(!!buf);
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		struct user_reg reg = {
-			.size = cases[i].size,
+			.size = tests[i].size,
 			.enable_bit = 9,
 			.enable_size = sizeof(self->word),
 			.enable_addr = (uintptr_t)&self->word,
@@ -317,16 +318,16 @@ UE_TEST_F(abi, reg_size)
 
 		memset(buf, 0, 2 * page);
 		memcpy(buf, &reg, sizeof(reg));
-		if (cases[i].tail)
-			buf[cases[i].tail] = 1;
+		if (tests[i].tail)
+			buf[tests[i].tail] = 1;
 
 		errno = 0;
-		EXPECT_EQ(cases[i].error ? -1 : 0,
+		EXPECT_EQ(tests[i].error ? -1 : 0,
 			  ioctl(self->fd, DIAG_IOCSREG, arg));
-		EXPECT_EQ(cases[i].error, errno)
-			TH_LOG("size %u tail %d", cases[i].size, cases[i].tail);
-		EXPECT_EQ(cases[i].error ? 1234 : 0, arg->write_index);
-		EXPECT_EQ(cases[i].error ? -ENOENT : 0,
+		EXPECT_EQ(tests[i].error, errno)
+			TH_LOG("size %u tail %d", tests[i].size, tests[i].tail);
+		EXPECT_EQ(tests[i].error ? 1234 : 0, arg->write_index);
+		EXPECT_EQ(tests[i].error ? -ENOENT : 0,
 			  ue_unreg(self->fd, &self->word, 9));
 
 		/* Only the index was written. */
@@ -362,7 +363,7 @@ UE_TEST_F(abi, unreg_size)
 		uint32_t size;
 		int tail;
 		int error;
-	} cases[] = {
+	} tests[] = {
 		{ 0, 0, EINVAL },
 		{ 4, 0, EINVAL },
 		{ 8, 0, EINVAL },
@@ -382,26 +383,26 @@ UE_TEST_F(abi, unreg_size)
 
 	ASSERT_TRUE(!!buf);
 	ASSERT_EQ(0, ue_reg(self->fd, "abi_unreg_size", &self->word, 3, NULL));
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		struct user_unreg unreg = {
-			.size = cases[i].size,
+			.size = tests[i].size,
 			.disable_bit = 3,
 			.disable_addr = (uintptr_t)&self->word,
 		};
 
 		memset(buf, 0, 2 * page);
 		memcpy(buf, &unreg, sizeof(unreg));
-		if (cases[i].tail)
-			buf[cases[i].tail] = 1;
+		if (tests[i].tail)
+			buf[tests[i].tail] = 1;
 
 		errno = 0;
-		EXPECT_EQ(cases[i].error ? -1 : 0,
+		EXPECT_EQ(tests[i].error ? -1 : 0,
 			  ioctl(self->fd, DIAG_IOCSUNREG, buf));
-		EXPECT_EQ(cases[i].error, errno)
-			TH_LOG("size %u tail %d", cases[i].size, cases[i].tail);
+		EXPECT_EQ(tests[i].error, errno)
+			TH_LOG("size %u tail %d", tests[i].size, tests[i].tail);
 
 		/* Still registered only if that failed. */
-		EXPECT_EQ(cases[i].error ? -EADDRINUSE : 0,
+		EXPECT_EQ(tests[i].error ? -EADDRINUSE : 0,
 			  ue_reg(self->fd, "abi_unreg_size", &self->word, 3,
 				 NULL));
 	}
@@ -475,7 +476,7 @@ UE_TEST_F(abi, unknown_flags)
 UE_TEST_F(abi, unreadable_string)
 {
 	char *end = page_end();
-	const char fits[] = "abi_string u32 a";
+	static const char fits[] = "abi_string u32 a";
 
 	ASSERT_TRUE(!!end);
 	EXPECT_EQ(-EFAULT, ue_reg(self->fd, NULL, &self->word, 0, NULL));
@@ -535,7 +536,7 @@ UE_TEST_F(abi, read_only_struct)
 
 UE_TEST_F(abi, pair_in_use)
 {
-	uint64_t words[2] __attribute__((aligned(8))) = {};
+	alignas(8) uint64_t words[2] = {};
 	int other = ue_open();
 
 	ASSERT_LE(0, other);
@@ -631,7 +632,7 @@ FIXTURE_TEARDOWN_PARENT(word)
 
 /* A word with the memory around it, as the application wrote it. */
 struct surrounded {
-	uint64_t mem[3] __attribute__((aligned(8)));
+	alignas(8) uint64_t mem[3];
 };
 
 static void *word_at(struct surrounded *s, int offset)

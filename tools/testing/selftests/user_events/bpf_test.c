@@ -509,7 +509,8 @@ UE_TEST_F(bpf, batch)
 	struct {
 		uint32_t batch;
 		struct {
-			struct user_event_record header;
+			uint32_t size;
+			uint32_t write_index;
 			struct payload payload;
 		} __packed records[10];
 	} __packed batch = { .batch = USER_EVENT_WRITE_BATCH };
@@ -518,8 +519,8 @@ UE_TEST_F(bpf, batch)
 
 	ASSERT_EQ(0, attach_adder(self, variant, 0));
 	for (i = 0; i < 10; i++) {
-		batch.records[i].header.size = sizeof(batch.records[i]);
-		batch.records[i].header.write_index = self->index;
+		batch.records[i].size = sizeof(batch.records[i]);
+		batch.records[i].write_index = self->index;
 		batch.records[i].payload = (struct payload) { .a = 1000 + i };
 	}
 	ASSERT_EQ(sizeof(batch), write(self->fd, &batch, sizeof(batch)));

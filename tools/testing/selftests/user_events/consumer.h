@@ -566,10 +566,23 @@ static inline int pf_parse_sample(struct pf *pf, size_t len,
 	return pos == len ? 1 : -EBADMSG;
 }
 
+/* A 32-bit program sees the halves of these one by one: the low ones will do. */
+static inline uint64_t pf_head(struct pf *pf)
+{
+	return __atomic_load_n((unsigned long *)(void *)&pf->meta->data_head,
+			       __ATOMIC_ACQUIRE);
+}
+
+static inline void pf_set_tail(struct pf *pf, uint64_t tail)
+{
+	__atomic_store_n((unsigned long *)(void *)&pf->meta->data_tail, tail,
+			 __ATOMIC_RELEASE);
+}
+
 /* Fetches one sample: 1, or 0 if there is none. */
 static inline int pf_next(struct pf *pf, struct record *rec)
 {
-	uint64_t head = __atomic_load_n(&pf->meta->data_head, __ATOMIC_ACQUIRE);
+	uint64_t head = pf_head(pf);
 	uint64_t tail = pf->meta->data_tail;
 	struct perf_event_header header;
 	int ret = 0;
@@ -592,7 +605,7 @@ static inline int pf_next(struct pf *pf, struct record *rec)
 			pf->lost += lost;
 		}
 	}
-	__atomic_store_n(&pf->meta->data_tail, tail, __ATOMIC_RELEASE);
+	pf_set_tail(pf, tail);
 
 	return ret;
 }

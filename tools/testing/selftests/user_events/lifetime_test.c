@@ -20,6 +20,7 @@
 #endif
 
 #define ROUNDS		1000
+#define TRACED_ROUNDS	40
 
 /* A program that is executed here finds in its environment what to do. */
 #define EXEC_ENV	"USER_EVENTS_TEST_EXEC"
@@ -44,12 +45,12 @@ static void __attribute__((constructor)) executed(void)
 /* Starts this program anew in place of the calling one; see above. */
 static void exec_self(int sock)
 {
-	char env[64];
-	char *argv[] = { "executed", NULL };
-	char *envp[] = { env, NULL };
+	char number[16];
 
-	snprintf(env, sizeof(env), EXEC_ENV "=%d", sock);
-	execve("/proc/self/exe", argv, envp);
+	snprintf(number, sizeof(number), "%d", sock);
+	clearenv();
+	setenv(EXEC_ENV, number, 1);
+	execl("/proc/self/exe", "executed", NULL);
 }
 
 /* Leaves the caller one capability, or none if @cap is negative. */
@@ -376,34 +377,40 @@ UE_TEST_F(lifetime, unregister_and_reuse)
 	EXPECT_EQ(0, ue_active());
 }
 
-FIXTURE(tracer) {
-	int fd;
-	int perf;
-	uint32_t word;
-};
-
-FIXTURE_VARIANT(tracer) {
+/* Which consumers to attach, and what it takes to detach them. */
+struct consumers {
 	bool ftrace;
 	bool instance;
 	bool perf;
+	int perf_fd;
+};
+
+FIXTURE(tracer) {
+	int fd;
+	uint32_t word;
+	struct consumers con;
+};
+
+FIXTURE_VARIANT(tracer) {
+	struct consumers con;
 };
 
 FIXTURE_VARIANT_ADD(tracer, ftrace) {
-	.ftrace = true,
+	.con.ftrace = true,
 };
 
 FIXTURE_VARIANT_ADD(tracer, perf) {
-	.perf = true,
+	.con.perf = true,
 };
 
 FIXTURE_VARIANT_ADD(tracer, instance) {
-	.instance = true,
+	.con.instance = true,
 };
 
 FIXTURE_VARIANT_ADD(tracer, all) {
-	.ftrace = true,
-	.instance = true,
-	.perf = true,
+	.con.ftrace = true,
+	.con.instance = true,
+	.con.perf = true,
 };
 
 #define INSTANCE "instances/life_tracer"
@@ -413,6 +420,7 @@ FIXTURE_SETUP(tracer)
 	UE_REQUIRE();
 	self->fd = ue_open();
 	ASSERT_LE(0, self->fd);
+	self->con = variant->con;
 }
 
 FIXTURE_TEARDOWN_PARENT(tracer)
@@ -421,39 +429,37 @@ FIXTURE_TEARDOWN_PARENT(tracer)
 	EXPECT_EQ(0, ue_sweep());
 }
 
-static int attach(FIXTURE_DATA(tracer) *self,
-		  const FIXTURE_VARIANT(tracer) *variant, const char *event)
+static int attach(struct consumers *con, const char *event)
 {
 	char path[1024];
 	int ret = 0;
 
-	if (variant->ftrace)
+	if (con->ftrace)
 		ret = ue_switch(event, 1);
-	if (variant->instance && !ret) {
+	if (con->instance && !ret) {
 		snprintf(path, sizeof(path), INSTANCE "/%s",
 			 ue_event_file(event, "enable"));
 		ret = mkdir(UE_TRACEFS "/" INSTANCE, 0700) ? -errno :
 							     ue_write(path, "1");
 	}
-	if (variant->perf && !ret) {
-		self->perf = ue_perf_open(event);
-		ret = self->perf < 0 ? self->perf : 0;
+	if (con->perf && !ret) {
+		con->perf_fd = ue_perf_open(event);
+		ret = con->perf_fd < 0 ? con->perf_fd : 0;
 	}
 
 	return ret;
 }
 
-static int detach(FIXTURE_DATA(tracer) *self,
-		  const FIXTURE_VARIANT(tracer) *variant, const char *event)
+static int detach(struct consumers *con, const char *event)
 {
 	int ret = 0;
 
-	if (variant->ftrace)
+	if (con->ftrace)
 		ret = ue_switch(event, 0);
-	if (variant->instance && !ret)
+	if (con->instance && !ret)
 		ret = rmdir(UE_TRACEFS "/" INSTANCE) ? -errno : 0;
-	if (variant->perf && !ret)
-		ret = close(self->perf) ? -errno : 0;
+	if (con->perf && !ret)
+		ret = close(con->perf_fd) ? -errno : 0;
 
 	return ret;
 }
@@ -462,20 +468,20 @@ static int detach(FIXTURE_DATA(tracer) *self,
 UE_TEST_F(tracer, register_at_once)
 {
 	close(self->fd);
-	for (int i = 0; i < ROUNDS / 10; i++) {
+	for (int i = 0; i < TRACED_ROUNDS; i++) {
 		self->fd = ue_open();
 		ASSERT_LE(0, self->fd);
 		ASSERT_EQ(0, ue_reg(self->fd, i & 1 ? "life_traced u8 a" :
 				    "life_traced u16 a", &self->word, i % 32,
 				    NULL))
 			TH_LOG("round %d", i);
-		ASSERT_EQ(0, attach(self, variant, "life_traced"));
+		ASSERT_EQ(0, attach(&self->con, "life_traced"));
 		EXPECT_EQ(1U << i % 32, self->word);
 		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, i % 32));
 		EXPECT_EQ(0, self->word);
 		ASSERT_EQ(0, close(self->fd));
 		EXPECT_EQ(1, ue_event_exists("life_traced"));
-		ASSERT_EQ(0, detach(self, variant, "life_traced"));
+		ASSERT_EQ(0, detach(&self->con, "life_traced"));
 	}
 }
 
@@ -485,7 +491,7 @@ UE_TEST_F(tracer, delete_at_once)
 
 	ASSERT_LE(0, other);
 	close(self->fd);
-	for (int i = 0; i < ROUNDS / 10; i++) {
+	for (int i = 0; i < TRACED_ROUNDS; i++) {
 		bool persist = i & 2;
 
 		self->fd = ue_open();
@@ -496,11 +502,11 @@ UE_TEST_F(tracer, delete_at_once)
 					 USER_EVENT_REG_PERSIST : 0,
 					 &self->word, 4, i % 32, NULL))
 			TH_LOG("round %d", i);
-		ASSERT_EQ(0, attach(self, variant, "life_traced_del"));
+		ASSERT_EQ(0, attach(&self->con, "life_traced_del"));
 		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, i % 32));
 		ASSERT_EQ(0, close(self->fd));
 		EXPECT_EQ(-EBUSY, ue_del(other, "life_traced_del"));
-		ASSERT_EQ(0, detach(self, variant, "life_traced_del"));
+		ASSERT_EQ(0, detach(&self->con, "life_traced_del"));
 		if (persist) {
 			EXPECT_EQ(0, ue_del(other, "life_traced_del"))
 				TH_LOG("round %d", i);
@@ -582,7 +588,7 @@ UE_TEST_F(lifetime, delete_every_format)
 {
 	const unsigned int flags = USER_EVENT_REG_MULTI_FORMAT |
 				   USER_EVENT_REG_PERSIST;
-	int other;
+	int other, unregistered = 0;
 
 	for (int i = 0; i < 8; i++) {
 		char args[64];
@@ -596,9 +602,9 @@ UE_TEST_F(lifetime, delete_every_format)
 	ASSERT_LE(0, other);
 	EXPECT_EQ(-EBUSY, ue_del(other, "life_formats"));
 	EXPECT_EQ(8, ue_active());
-	for (int i = 0; i < 8; i++) {
-		EXPECT_EQ(0, ue_unreg(self->fd, &self->word, i));
-	}
+	for (int i = 0; i < 8; i++)
+		unregistered += !ue_unreg(self->fd, &self->word, i);
+	EXPECT_EQ(8, unregistered);
 	close(self->fd);
 	EXPECT_EQ(8, ue_active());
 	EXPECT_EQ(0, ue_del(other, "life_formats"));
@@ -862,9 +868,10 @@ UE_TEST_F(lifetime, status)
 
 UE_TEST_F(lifetime, status_of_formats)
 {
-	char *text, *line;
-	long id, id2;
-	int end = 0;
+	const char *name = "life_smulti.";
+	const size_t len = strlen(name);
+	char *text, *second, *end;
+	unsigned long id, id2;
 
 	ASSERT_EQ(0, ue_reg_full(self->fd, "life_smulti u8 a",
 				 USER_EVENT_REG_MULTI_FORMAT, &self->word, 4,
@@ -874,12 +881,14 @@ UE_TEST_F(lifetime, status_of_formats)
 				 1, NULL));
 	text = ue_status_text();
 	ASSERT_TRUE(!!text);
-	line = strchr(text, '\n');
-	ASSERT_TRUE(!!line);
-	EXPECT_EQ(1, sscanf(text, "life_smulti.%lx\n", &id));
-	EXPECT_EQ(1, sscanf(line, "\nlife_smulti.%lx%n", &id2, &end));
+	ASSERT_EQ(0, strncmp(text, name, len));
+	id = strtoul(text + len, &second, 16);
+	ASSERT_EQ('\n', *second);
+	second++;
+	ASSERT_EQ(0, strncmp(second, name, len));
+	id2 = strtoul(second + len, &end, 16);
 	EXPECT_NE(id, id2);
-	EXPECT_STREQ("\n\nActive: 2\nBusy: 0\n", line + end);
+	EXPECT_STREQ("\n\nActive: 2\nBusy: 0\n", end);
 	free(text);
 }
 

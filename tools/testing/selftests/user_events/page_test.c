@@ -27,15 +27,13 @@ static void __attribute__((constructor)) executed(void)
 		_exit(EXECUTED);
 }
 
-typedef volatile uint32_t word_t;
-
 static long page_size(void)
 {
 	return sysconf(_SC_PAGESIZE);
 }
 
 /* Maps pages of the kernel's, or says why not. */
-static int map_words(int fd, int pages, word_t **words)
+static int map_words(int fd, int pages, uint32_t **words)
 {
 	void *mem = mmap(NULL, pages * page_size(), PROT_READ, MAP_SHARED, fd,
 			 0);
@@ -100,7 +98,7 @@ FIXTURE_TEARDOWN_PARENT(page)
 
 UE_TEST_F(page, zeroed)
 {
-	word_t *words;
+	uint32_t *words;
 	size_t count = MAX_PAGES * page_size() / sizeof(*words), set = 0;
 
 	for (int round = 0; round < 20; round++) {
@@ -135,7 +133,7 @@ UE_TEST_F(page, zeroed)
 
 UE_TEST_F(page, limits)
 {
-	word_t *words, *others;
+	uint32_t *words, *others;
 	int other = ue_open();
 
 	EXPECT_NE(0, map_error(self->fd, MAX_PAGES + 1, PROT_READ, MAP_SHARED,
@@ -160,7 +158,7 @@ UE_TEST_F(page, limits)
 UE_TEST_F(page, never_writable)
 {
 	const int write_only = PROT_WRITE, both = PROT_READ | PROT_WRITE;
-	word_t *words;
+	uint32_t *words;
 	pid_t pid;
 
 	EXPECT_EQ(EPERM, map_error(self->fd, 1, write_only, MAP_SHARED, 0));
@@ -195,7 +193,7 @@ UE_TEST_F(page, not_by_back_doors)
 	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 	struct iovec local = { &value, sizeof(value) };
 	struct iovec remote = { .iov_len = sizeof(value) };
-	word_t *words;
+	uint32_t *words;
 	pid_t pid;
 
 	ASSERT_EQ(0, map_words(self->fd, 1, &words));
@@ -230,7 +228,7 @@ UE_TEST_F(page, words)
 {
 	const int step = page_size() / sizeof(uint32_t) / 4;
 	const int count = 4 * MAX_PAGES;
-	word_t *words;
+	uint32_t *words;
 	int index;
 
 	ASSERT_EQ(0, map_words(self->fd, MAX_PAGES, &words));
@@ -267,8 +265,9 @@ UE_TEST_F(page, words)
 
 UE_TEST_F(page, long_words)
 {
-	volatile uint64_t *words;
-	word_t *mem;
+	int set = 0, clear = 0;
+	uint64_t *words;
+	uint32_t *mem;
 
 	if (sizeof(long) < 8)
 		SKIP(return, "8-byte words take a 64-bit kernel");
@@ -280,13 +279,13 @@ UE_TEST_F(page, long_words)
 					 8, bit, NULL));
 	}
 	ASSERT_EQ(0, ue_switch("page_long", 1));
-	for (int bit = 0; bit < 64; bit++) {
-		EXPECT_EQ(1ULL << bit, words[bit]);
-	}
+	for (int bit = 0; bit < 64; bit++)
+		set += words[bit] == 1ULL << bit;
+	EXPECT_EQ(64, set);
 	ASSERT_EQ(0, ue_switch("page_long", 0));
-	for (int bit = 0; bit < 64; bit++) {
-		EXPECT_EQ(0, words[bit]);
-	}
+	for (int bit = 0; bit < 64; bit++)
+		clear += !words[bit];
+	EXPECT_EQ(64, clear);
 }
 
 /* Persistent, multi-format: whatever the event is. */
@@ -298,7 +297,7 @@ UE_TEST_F(page, every_kind_of_event)
 		USER_EVENT_REG_MULTI_FORMAT,
 		USER_EVENT_REG_MULTI_FORMAT | USER_EVENT_REG_PERSIST,
 	};
-	word_t *words;
+	uint32_t *words;
 
 	ASSERT_EQ(0, map_words(self->fd, 1, &words));
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -309,9 +308,7 @@ UE_TEST_F(page, every_kind_of_event)
 	}
 	ASSERT_EQ(0, ue_write("events/user_events/enable", "1"));
 	ASSERT_EQ(0, ue_write("events/user_events_multi/enable", "1"));
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
-		EXPECT_EQ(1, words[i]);
-	}
+	EXPECT_EQ(4, words[0] + words[1] + words[2] + words[3]);
 	ASSERT_EQ(0, ue_write("events/user_events/enable", "0"));
 	ASSERT_EQ(0, ue_write("events/user_events_multi/enable", "0"));
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -384,7 +381,7 @@ FIXTURE_TEARDOWN_PARENT(family)
 	EXPECT_EQ(0, ue_sweep());
 }
 
-static void end_child(int how, int fd, word_t *word, int bit)
+static void end_child(int how, int fd, uint32_t *word, int bit)
 {
 	static char * const argv[] = { "/proc/self/exe", NULL };
 	static char * const envp[] = { EXEC_ENV "=1", NULL };
@@ -406,7 +403,7 @@ static void end_child(int how, int fd, word_t *word, int bit)
 UE_TEST_F(family, shared_bit)
 {
 	const int expected = variant->end == KILL ? -SIGKILL : EXECUTED;
-	word_t *words;
+	uint32_t *words;
 	pid_t pid;
 
 	ASSERT_EQ(0, map_words(self->fd, 1, &words));
@@ -472,7 +469,7 @@ UE_TEST_F(family, shared_bit)
 UE_TEST_F(family, of_the_child_alone)
 {
 	const int expected = variant->end == KILL ? -SIGKILL : EXECUTED;
-	word_t *words;
+	uint32_t *words;
 	pid_t pid;
 
 	ASSERT_EQ(0, map_words(self->fd, MAX_PAGES, &words));
@@ -501,7 +498,7 @@ UE_TEST_F(page, many_children)
 {
 	const int count = 50;
 	pid_t pids[50];
-	word_t *words;
+	uint32_t *words;
 
 	ASSERT_EQ(0, map_words(self->fd, 1, &words));
 	ASSERT_EQ(0, ue_reg(self->fd, "page_many", words, 0, NULL));
@@ -537,7 +534,7 @@ UE_TEST_F(page, many_children)
 UE_TEST_F(page, closed_file)
 {
 	int other = ue_open();
-	word_t *words;
+	uint32_t *words;
 
 	ASSERT_LE(0, other);
 	ASSERT_EQ(0, map_words(self->fd, MAX_PAGES, &words));
@@ -559,7 +556,7 @@ UE_TEST_F(page, closed_file)
  */
 UE_TEST_F(page, unmapped)
 {
-	word_t *words, *mem;
+	uint32_t *words, *mem;
 
 	ASSERT_EQ(0, map_words(self->fd, 2, &words));
 	ASSERT_EQ(0, ue_reg(self->fd, "page_unmapped", words, 0, NULL));
@@ -579,7 +576,7 @@ UE_TEST_F(page, unmapped)
 
 UE_TEST_F(page, moved)
 {
-	word_t *words, *moved;
+	uint32_t *words, *moved;
 	void *hole = mmap(NULL, 4 * page_size(), PROT_NONE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -614,7 +611,7 @@ UE_TEST_F(page, advised)
 		MADV_DONTFORK, MADV_WIPEONFORK, MADV_DOFORK, MADV_MERGEABLE,
 		MADV_HUGEPAGE, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
 	};
-	word_t *words;
+	uint32_t *words;
 
 	ASSERT_EQ(0, map_words(self->fd, 1, &words));
 	ASSERT_EQ(0, ue_reg(self->fd, "page_advised", words, 6, NULL));
@@ -637,7 +634,8 @@ UE_TEST_F(page, charged)
 	long long before, now;
 	pid_t pid;
 
-	strcpy(self->cgroup, "/tmp/user_events_test.XXXXXX");
+	snprintf(self->cgroup, sizeof(self->cgroup),
+		 "/tmp/user_events_test.XXXXXX");
 	ASSERT_TRUE(!!mkdtemp(self->cgroup));
 	if (mount("cgroup2", self->cgroup, "cgroup2", 0, NULL))
 		SKIP(return, "no cgroup2: CONFIG_CGROUPS");
@@ -653,7 +651,7 @@ UE_TEST_F(page, charged)
 		if (hear(self->sock[1]))
 			_exit(1);
 		for (int i = 0; i < count; i++) {
-			word_t *words;
+			uint32_t *words;
 
 			if (map_words(ue_open(), MAX_PAGES, &words))
 				_exit(2);

@@ -196,7 +196,7 @@ static size_t sample_size(size_t size)
 /* The newest sample of an overwritten ring, without taking it. */
 static int backward_got(struct pf *pf, const void *payload, size_t size)
 {
-	uint64_t head = __atomic_load_n(&pf->meta->data_head, __ATOMIC_ACQUIRE);
+	uint64_t head = pf_head(pf);
 	struct perf_event_header header;
 	struct record rec;
 	int ret;

@@ -33,10 +33,13 @@
 #define UE_TEST_F(fixture, name) TEST_F_TIMEOUT(fixture, name, UE_TIMEOUT)
 
 /* First thing in a FIXTURE_SETUP(): the one reason to skip a test. */
-#define UE_REQUIRE() do { \
-	if (access(UE_DATA, F_OK)) \
-		SKIP(return, "no " UE_DATA ", is tracefs mounted?"); \
-} while (0)
+#define UE_REQUIRE() ue_require(_metadata)
+
+static inline void ue_require(struct __test_metadata *_metadata)
+{
+	if (access(UE_DATA, F_OK))
+		SKIP(_exit(0), "no " UE_DATA ", is tracefs mounted?");
+}
 
 static inline int ue_open(void)
 {
@@ -47,7 +50,7 @@ static inline int ue_open(void)
 
 /* Registers with every argument; @index may be NULL. */
 static inline int ue_reg_full(int fd, const char *args, unsigned int flags,
-			      const volatile void *word, int size, int bit,
+			      const void *word, int size, int bit,
 			      int *index)
 {
 	struct user_reg reg = {
@@ -70,12 +73,12 @@ static inline int ue_reg_full(int fd, const char *args, unsigned int flags,
 
 /* Registers with a 4-byte enable word and no flags. */
 static inline int ue_reg(int fd, const char *args,
-			 const volatile uint32_t *word, int bit, int *index)
+			 const uint32_t *word, int bit, int *index)
 {
 	return ue_reg_full(fd, args, 0, word, sizeof(*word), bit, index);
 }
 
-static inline int ue_unreg(int fd, const volatile void *word, int bit)
+static inline int ue_unreg(int fd, const void *word, int bit)
 {
 	struct user_unreg unreg = {
 		.size = sizeof(unreg),
@@ -299,7 +302,7 @@ static inline int ue_sweep(void)
 		char *end = pos + len + (pos[len] == '\n');
 		char *id;
 
-		pos[strcspn(pos, " \n")] = '\0';
+		pos[strcspn(pos, "\n ")] = '\0';
 		id = strrchr(pos, '.');
 
 		/* NAME.ID is deleted by its NAME, with all formats of it. */
