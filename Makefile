@@ -42,7 +42,7 @@ tree:
 	@qemu/tree.sh
 
 kernel:
-	@qemu/packages.sh kernel
+	@qemu/packages.sh kernel $(filter-out x86_64,$(ARCH))
 	@qemu/kernel.sh $(name)
 
 baseline:

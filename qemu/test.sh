@@ -30,6 +30,10 @@ logged "building the selftests" "selftests-$name" make \
 [ -s "$suites/kselftest-list.txt" ] ||
 	fail "building the selftests" "$logs/selftests-$name.log"
 
+if [ "$arch" = x86_64 ] && ! grep -q '_32$' "$suites/kselftest-list.txt"; then
+	die "the selftests have no 32-bit programs: does 'gcc -m32' work?"
+fi
+
 console=$logs/test-$name-console.log
 output=$logs/test-$name.tap
 results=$build/$name/results

@@ -758,8 +758,8 @@ UE_TEST_F(command, trace_shows_fields)
 		char e_text[16];
 		char d_text[8];
 	} record = {
-		.a = 0x1234,
-		.b = 0x12345678,
+		.a = 0x12,
+		.b = 0x1234,
 		.c = "%s%n%d%p%x",
 		/* from the record's start, and from the end of its field */
 		.d = DYN_LOC(8 + 4 + 8 + 12 + 4 + 4 + 16, 8),
@@ -768,7 +768,7 @@ UE_TEST_F(command, trace_shows_fields)
 		.d_text = "100%",
 	};
 	const char *want =
-		"cmd_shown: a=0x1234 (4660) b=0x12345678 (305419896) c=%s%n%d%p%x d=100% e=%n%n%n %1$s\n";
+		"cmd_shown: a=0x12 (18) b=0x1234 (4660) c=%s%n%d%p%x d=100% e=%n%n%n %1$s\n";
 	const char *args =
 		"cmd_shown u32 a; u64 b; char[12] c; __data_loc char[] d; __rel_loc char[] e";
 	const size_t size = offsetof(typeof(record), d_text) + 8;

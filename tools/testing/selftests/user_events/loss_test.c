@@ -672,7 +672,7 @@ struct drain {
 	int (*next)(struct _test_data_loss *self, struct record *rec);
 	uint32_t total;
 	uint32_t seen;		/* how many of them, in order */
-	long long again;	/* writes without room */
+	long again;		/* writes without room */
 	bool done;		/* no more writes */
 	int error;
 };
@@ -691,7 +691,7 @@ static int next_ftrace(struct _test_data_loss *self, struct record *rec)
 static void *drain_all(void *arg)
 {
 	struct drain *drain = arg;
-	long long again, last = 0;
+	long again, last = 0;
 	struct record rec;
 	int ret;
 
