@@ -17,11 +17,11 @@ function number(x,   s)
 		return "-"
 	s = sprintf("%d", x + 0.5)
 	while (s ~ /[0-9][0-9][0-9][0-9]($|,)/)
-		s = gensub_last(s)
+		s = add_comma(s)
 	return s
 }
 
-function gensub_last(s)
+function add_comma(s)
 {
 	match(s, /[0-9][0-9][0-9]($|,)/)
 	return substr(s, 1, RSTART - 1) "," substr(s, RSTART)
@@ -84,11 +84,17 @@ FILENAME == ARGV[2] { ours[$1] = $2; next }
 }
 
 END {
-	print "| instructions per call | " baseline " | ours | ratio | target |"
-	print "| --- | ---: | ---: | ---: | --- |"
-	printf "%s\n", costs
-	print "| from: to | " baseline " from | to | growth | ours from | to | growth | target |"
-	print "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
-	printf "%s\n", growths
+	if (costs != "") {
+		print "| instructions per call | " baseline \
+			" | ours | ratio | target |"
+		print "| --- | ---: | ---: | ---: | --- |"
+		print costs
+	}
+	if (growths != "") {
+		print "| from: to | " baseline \
+			" from | to | growth | ours from | to | growth | target |"
+		print "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+		print growths
+	}
 	printf "%d of %d targets met.\n", targets - missed, targets
 }

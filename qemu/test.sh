@@ -53,8 +53,8 @@ initramfs()
 	root=$build/$name/initramfs
 	rm -rf "$root"
 	mkdir -p "$root/tests" "$root/dev" &&
-	"${cross}gcc" $cflags -O2 -Wall -Werror -static -o "$root/init" \
-		"$top/qemu/init.c" &&
+	"${cross}gcc" $cflags -O2 -Wall -Werror -static \
+		-isystem "$obj/usr/include" -o "$root/init" "$top/qemu/init.c" &&
 	sed 's/^user_events://' "$listed" >"$root/tests/list" &&
 	cp -r "$suites/user_events/." "$root/tests" &&
 	(cd "$root" && find . | cpio -o -H newc >"$root.cpio")

@@ -1794,18 +1794,21 @@ static void enabler_free(struct user_event_enabler *enabler)
 	kmem_cache_free(enabler_cache, enabler);
 }
 
-/* Drop a set that no owner uses, event_mutex is held. */
+/*
+ * Drop a set that no owner uses, event_mutex is held. The table goes first:
+ * then nothing that resizes it can meet an enabler that is gone.
+ */
 static void set_discard(struct user_event_set *set)
 {
 	struct user_event_enabler *enabler, *next;
 
+	rhashtable_destroy(&set->table);
 	list_for_each_entry_safe(enabler, next, &set->enablers, set_link) {
-		rhashtable_remove_fast(&set->table, &enabler->node, enabler_params);
 		enabler_unlink(enabler);
 		enabler_free(enabler);
 		cond_resched();
 	}
-	set_free(set);
+	kfree(set);
 }
 
 static void word_ref(struct user_event_word *word)
