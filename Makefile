@@ -20,6 +20,7 @@ help:
 	@echo 'make kernel    build build/$(name)/bzImage'
 	@echo 'make baseline  build the untouched base as build/baseline-$(ARCH)/bzImage'
 	@echo 'make bench     count what user events cost, on the base and on ours'
+	@echo 'make sizes     write payloads of every size, on the base and on ours'
 	@echo 'make patch     write build/user_events-6.12.patch'
 	@echo 'make clean     remove build/'
 	@echo
@@ -52,10 +53,13 @@ baseline:
 bench:
 	@bench/bench.sh $(BENCH)
 
+sizes:
+	@bench/sizes.sh
+
 patch:
 	@qemu/patch.sh
 
 clean:
 	rm -rf build
 
-.PHONY: help run test check shell tree kernel baseline bench patch clean
+.PHONY: help run test check shell tree kernel baseline bench sizes patch clean

@@ -5,9 +5,8 @@
 # named or by all. Those of all go into results.md and scaling.svg, those of some
 # are only printed.
 
-cd "$(dirname "$0")/../qemu" || exit
 # shellcheck source=../qemu/common.sh
-. ./common.sh
+. "$(dirname "$0")/../qemu/common.sh"
 
 bench=$top/bench
 work=$build/bench

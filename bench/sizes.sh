@@ -4,9 +4,8 @@
 # What write() answers for payloads of every size and what arrives,
 # on the base kernel and on ours. The table goes into sizes.md.
 
-cd "$(dirname "$0")/../qemu" || exit
 # shellcheck source=../qemu/common.sh
-. ./common.sh
+. "$(dirname "$0")/../qemu/common.sh"
 
 bench=$top/bench
 work=$build/sizes
