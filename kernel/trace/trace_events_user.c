@@ -29,8 +29,6 @@
  * mmap_lock.
  */
 
-#define pr_fmt(fmt) "user_events: " fmt
-
 #include <linux/anon_inodes.h>
 #include <linux/compat.h>
 #include <linux/ctype.h>
