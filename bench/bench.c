@@ -5,6 +5,7 @@
  */
 #include <linux/perf_event.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
 #include <sys/syscall.h>
 
 #include "bench.h"
@@ -187,6 +188,12 @@ static bool run(const char *name)
 int main(int argc, char **argv)
 {
 	unsigned int i;
+
+	/* Page tables, and so what a fork costs, are to be the same each time. */
+	if (!(CHECK(personality(~0UL)) & ADDR_NO_RANDOMIZE)) {
+		CHECK(personality(ADDR_NO_RANDOMIZE));
+		CHECK(execv("/proc/self/exe", argv));
+	}
 
 	scale_init();
 	for (i = 0; argc == 1 && i < ARRAY_SIZE(groups); i++)

@@ -23,7 +23,7 @@ measure()
 	: >"$work/$1.txt"
 	for name in ${benchmarks:-$all}; do
 		begin=$(date +%s)
-		"$top/qemu/boot.sh" -i -m 2048 -t 600 -k "$work/$1.bzImage" \
+		"$top/qemu/boot.sh" -i -m 2048 -t 1800 -k "$work/$1.bzImage" \
 			-l "$logs/bench-$1-$name.log" "$work/user_events_bench" "$name" \
 			>>"$work/$1.txt" || exit
 		echo "  $1: $name, $(($(date +%s) - begin)) s"

@@ -15,8 +15,11 @@
 /* Most events in a process: MAX_EVENTS and those that are timed on top. */
 #define SLOTS		(MAX_EVENTS + MAX_EVENTS / 4)
 
-/* Calls that a figure is the average of; ticks and RCU are worth that many. */
-#define CALLS		4000
+/*
+ * Seconds of sleep, in which RCU and workers get done what was left to them, so
+ * that it does not count for what is timed next. They pass at once.
+ */
+#define QUIET		12
 
 /* An enable word of each event. */
 static __u32 words[SLOTS];
@@ -32,11 +35,22 @@ static unsigned int window(unsigned int size)
 	return size / 4 > 250 ? size / 4 : 250;
 }
 
+/* So many times, as ticks and RCU would show in a few calls. */
+static unsigned int rounds(unsigned int size)
+{
+	return 2 * MAX_EVENTS / (size + window(size)) + 1;
+}
+
+static double per_call(__u64 cost, unsigned int size)
+{
+	return (double)cost / rounds(size) / window(size);
+}
+
 /* Instructions that child processes counted. */
 static struct {
 	__u64 reg;
 	__u64 unreg;
-} *sum;
+} *sums;
 
 static const char *command(unsigned int i)
 {
@@ -110,72 +124,6 @@ static void settle(void)
 	REQUIRE(!"events of the last benchmark are gone");
 }
 
-/* Ways to register. */
-static bool many_files;
-
-static void register_round(unsigned int size)
-{
-	unsigned int end = size + window(size);
-	static int files[SLOTS];
-	__u64 start;
-	unsigned int i;
-
-	files[0] = data_open();
-	for (i = 1; i < end; i++)
-		files[i] = many_files ? data_open() : files[0];
-	for (i = 0; i < size; i++)
-		reg(files[i], command(i), &words[i], 0);
-	start = now();
-	for (; i < end; i++)
-		reg(files[i], command(i), &words[i], 0);
-	sum->reg += now() - start;
-
-	start = now();
-	unreg_range(files[0], size, end);
-	sum->unreg += now() - start;
-}
-
-static void register_rounds(const char *name, unsigned int size)
-{
-	unsigned int round;
-
-	memset(sum, 0, sizeof(*sum));
-	for (round = 0; round < CALLS / window(size); round++)
-		in_child(register_round, size);
-	report_at(name, size, (double)sum->reg / CALLS);
-}
-
-void bench_register(void)
-{
-	struct rlimit limit = { SLOTS + 64, SLOTS + 64 };
-	unsigned int i;
-	int fd;
-
-	CHECK(setrlimit(RLIMIT_NOFILE, &limit));
-	for (i = 0; i < ARRAY_SIZE(sizes); i++)
-		register_rounds("register_new", sizes[i]);
-	many_files = true;
-	register_rounds("register_new_files", sizes[0]);
-	register_rounds("register_new_files", MAX_EVENTS);
-	many_files = false;
-	settle();
-
-	/* From here on the events are there, as long as this file is open. */
-	fd = data_open();
-	reg_range(fd, 0, SLOTS);
-	unreg_range(fd, 0, SLOTS);
-	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		register_rounds("register_existing", sizes[i]);
-		report_at("unregister", sizes[i],
-			  (double)sum->unreg / CALLS);
-	}
-	many_files = true;
-	register_rounds("register_existing_files", sizes[0]);
-	register_rounds("register_existing_files", MAX_EVENTS);
-	close(fd);
-	settle();
-}
-
 /* Makes persistent events that nobody uses. */
 static void persist(unsigned int from, unsigned int to)
 {
@@ -195,6 +143,80 @@ static void persist(unsigned int from, unsigned int to)
 	close(fd);
 }
 
+static void delete_all(unsigned int count)
+{
+	int fd;
+
+	fd = data_open();
+	while (count--)
+		REQUIRE(!del(fd, count) || errno == ENOENT);
+	close(fd);
+}
+
+/* Ways to register. */
+static bool many_files;
+
+static void register_round(unsigned int size)
+{
+	unsigned int end = size + window(size);
+	static int files[SLOTS];
+	__u64 start;
+	unsigned int i;
+
+	files[0] = data_open();
+	for (i = 1; i < end; i++)
+		files[i] = many_files ? data_open() : files[0];
+	for (i = 0; i < size; i++)
+		reg(files[i], command(i), &words[i], 0);
+	sleep(QUIET);
+	start = now();
+	for (; i < end; i++)
+		reg(files[i], command(i), &words[i], 0);
+	sums->reg += now() - start;
+
+	sleep(QUIET);
+	start = now();
+	unreg_range(files[0], size, end);
+	sums->unreg += now() - start;
+}
+
+static void register_rounds(const char *name, unsigned int size)
+{
+	unsigned int round;
+
+	memset(sums, 0, sizeof(*sums));
+	for (round = 0; round < rounds(size); round++)
+		in_child(register_round, size);
+	report_at(name, size, per_call(sums->reg, size));
+}
+
+void bench_register(void)
+{
+	struct rlimit limit = { SLOTS + 64, SLOTS + 64 };
+	unsigned int i;
+
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit));
+	for (i = 0; i < ARRAY_SIZE(sizes); i++)
+		register_rounds("register_new", sizes[i]);
+	many_files = true;
+	register_rounds("register_new_files", sizes[0]);
+	register_rounds("register_new_files", MAX_EVENTS);
+	many_files = false;
+	settle();
+
+	persist(0, SLOTS);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		register_rounds("register_existing", sizes[i]);
+		report_at("unregister", sizes[i],
+			  per_call(sums->unreg, sizes[i]));
+	}
+	many_files = true;
+	register_rounds("register_existing_files", sizes[0]);
+	register_rounds("register_existing_files", MAX_EVENTS);
+	delete_all(SLOTS);
+	settle();
+}
+
 /*
  * The ftrace core looks for an event in the list of all, in which the newest is
  * the first. So deleting the newest first shows the cost without that walk.
@@ -210,19 +232,18 @@ static void destroy_rounds(const char *name, bool newest, unsigned int size)
 	int fd;
 
 	fd = data_open();
-	for (round = 0; round < CALLS / count; round++) {
+	for (round = 0; round < rounds(size); round++) {
 		persist(0, total);
-		usleep(200000);
+		sleep(QUIET);
 		start = now();
 		for (i = 0; i < count; i++)
 			CHECK(del(fd, newest ? total - 1 - i :
 				      i * (total / count)));
 		cost += now() - start;
-		for (i = total; i--; )
-			REQUIRE(!del(fd, i) || errno == ENOENT);
+		delete_all(total);
 	}
 	close(fd);
-	report_at(name, size, (double)cost / CALLS);
+	report_at(name, size, per_call(cost, size));
 }
 
 void bench_destroy(void)
@@ -234,7 +255,8 @@ void bench_destroy(void)
 	settle();
 }
 
-#define CROWD_WINDOW 250
+#define CROWD_WINDOW	250
+#define CROWD_ROUNDS	16
 
 static void crowd_new(unsigned int crowd)
 {
@@ -243,10 +265,11 @@ static void crowd_new(unsigned int crowd)
 	int fd;
 
 	fd = data_open();
+	sleep(QUIET);
 	start = now();
 	for (i = 0; i < CROWD_WINDOW; i++)
 		reg(fd, command(crowd + i), &words[i], 0);
-	sum->reg += now() - start;
+	sums->reg += now() - start;
 }
 
 static void crowd_existing(unsigned int crowd)
@@ -256,10 +279,11 @@ static void crowd_existing(unsigned int crowd)
 	int fd;
 
 	fd = data_open();
+	sleep(QUIET);
 	start = now();
 	for (i = 0; i < CROWD_WINDOW; i++)
 		reg(fd, command(i * (crowd / CROWD_WINDOW)), &words[i], 0);
-	sum->reg += now() - start;
+	sums->reg += now() - start;
 }
 
 static void crowd_rounds(const char *name, void (*run)(unsigned int),
@@ -267,10 +291,11 @@ static void crowd_rounds(const char *name, void (*run)(unsigned int),
 {
 	unsigned int round;
 
-	memset(sum, 0, sizeof(*sum));
-	for (round = 0; round < CALLS / CROWD_WINDOW; round++)
+	memset(sums, 0, sizeof(*sums));
+	for (round = 0; round < CROWD_ROUNDS; round++)
 		in_child(run, crowd);
-	report_at(name, crowd, (double)sum->reg / CALLS);
+	report_at(name, crowd,
+		  (double)sums->reg / CROWD_ROUNDS / CROWD_WINDOW);
 }
 
 /* What registering costs a process of few events in a system of many. */
@@ -293,7 +318,7 @@ void bench_crowd(void)
 static void time_fork(unsigned int count)
 {
 	const int warm_up = 10;
-	const int rounds = 1000;
+	const int forks = 800;
 	__u64 forked = 0;
 	__u64 whole = 0;
 	__u64 start;
@@ -304,7 +329,8 @@ static void time_fork(unsigned int count)
 	fd = data_open();
 	reg_range(fd, 0, count);
 	close(fd);
-	for (i = -warm_up; i < rounds; i++) {
+	sleep(QUIET);
+	for (i = -warm_up; i < forks; i++) {
 		if (!i) {
 			forked = 0;
 			whole = 0;
@@ -317,8 +343,8 @@ static void time_fork(unsigned int count)
 		CHECK(waitpid(pid, NULL, 0));
 		whole += now() - start;
 	}
-	report_at("fork", count, (double)forked / rounds);
-	report_at("fork_exit", count, (double)whole / rounds);
+	report_at("fork", count, (double)forked / forks);
+	report_at("fork_exit", count, (double)whole / forks);
 }
 
 void bench_fork(void)
@@ -353,9 +379,6 @@ static __u64 busy(void)
 
 #define EXIT_COUNT	4000
 
-/* Seconds in which RCU and workers are done with all they were given. */
-#define QUIET		12
-
 /* Until the parent closes the other end of its pipe. */
 static void wait_for_parent(int pipe[2])
 {
@@ -368,14 +391,14 @@ static void wait_for_parent(int pipe[2])
 /* All that the exit of a process with registrations costs. */
 static double time_exit(unsigned int count)
 {
-	const int rounds = 5;
+	const int exits = 5;
 	int ready[2], leave[2];
 	__u64 start, sum = 0;
 	char byte;
 	pid_t pid;
 	int fd, i;
 
-	for (i = -1; i < rounds; i++) {
+	for (i = -1; i < exits; i++) {
 		CHECK(pipe(ready));
 		CHECK(pipe(leave));
 		pid = CHECK(fork());
@@ -401,7 +424,7 @@ static double time_exit(unsigned int count)
 		close(ready[1]);
 	}
 
-	return (double)sum / rounds;
+	return (double)sum / exits;
 }
 
 static void exit_in_child(unsigned int unused)
@@ -696,7 +719,7 @@ void bench_memory(void)
 
 void scale_init(void)
 {
-	sum = mmap(NULL, sizeof(*sum), PROT_READ | PROT_WRITE,
+	sums = mmap(NULL, sizeof(*sums), PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	REQUIRE(sum != MAP_FAILED);
+	REQUIRE(sums != MAP_FAILED);
 }

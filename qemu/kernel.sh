@@ -105,10 +105,12 @@ build_kernel()
 {
 	: >"$log"
 	begin=$(date +%s)
+	(how="exec" && kmake "$@") >"$log" 2>&1 </dev/null &
+	maker=$!
 	progress &
 	watcher=$!
-	trap 'kill $watcher 2>/dev/null; exit 130' INT TERM
-	kmake "$@" >"$log" 2>&1 </dev/null
+	trap 'kill $maker $watcher 2>/dev/null; exit 130' INT TERM HUP
+	wait $maker
 	status=$?
 	kill $watcher
 	wait $watcher 2>/dev/null

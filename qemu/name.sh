@@ -69,12 +69,18 @@ debug | kcsan)
 	# Shadow memory, and several times as many instructions.
 	memory=2048
 	testlimit=3600
+	options=KCOV_INSTRUMENT_trace_events_user.o=y
 	;;
 esac
 
+# Objects do not depend on where the tree is.
+export CCACHE_NOHASHDIR=1
+
+# kmake ARG...: make in the kernel's tree, by way of $how, if that is set.
+how=
 kmake()
 {
-	CCACHE_NOHASHDIR=1 make -C "$tree" O="$obj" ARCH="$karch" \
+	$how make -C "$tree" O="$obj" ARCH="$karch" \
 		CROSS_COMPILE="$cross" CC="ccache $cross$cc" \
 		HOSTCC="ccache gcc" LOCALVERSION= \
 		KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_VERSION=1 \
