@@ -81,6 +81,9 @@
 /* How often a page is faulted in for one update of a word. */
 #define USER_EVENT_FAULT_ATTEMPTS	10
 
+/* Unregistered words that a fork may have missed, most of one process. */
+#define USER_EVENT_MAX_REMOVED		256
+
 /*
  * Formats: what a command string says.
  *
@@ -117,16 +120,15 @@ struct user_event_field {
 
 /**
  * struct user_event_format - name and fields of an event
- * @name: name of the event, points into @text
- * @text: command string, cut into the strings the fields point to
+ * @name: name of the event; the strings of the fields follow it in the same text
  * @payload_size: bytes of all fields, least payload of a write
  * @nr_fields: elements of @fields
  * @nr_locations: how many of them are not PLACE_INLINE
- * @fields: in the order declared
+ * @fields: in the order declared. Behind them is the print fmt, once an event
+ *	has the format, and the text
  */
 struct user_event_format {
 	const char		*name;
-	char			*text;
 	u32			payload_size;
 	u16			nr_fields;
 	u16			nr_locations;
@@ -383,66 +385,11 @@ static int parse_fields(struct user_event_format *format, char *text)
 
 static void format_free(struct user_event_format *format)
 {
-	if (IS_ERR_OR_NULL(format))
-		return;
-
-	kfree(format->text);
-	kfree(format);
+	if (!IS_ERR(format))
+		kfree(format);
 }
 
 DEFINE_FREE(user_event_format, struct user_event_format *, format_free(_T))
-
-/**
- * format_parse - read a command string
- * @command: "name[:flags] [field][; field]...", without the "u:" prefix
- *
- * Context: process context, may sleep.
- * Return: a format that the caller has to hand to format_free(), or an
- * ERR_PTR(): -EINVAL where the command is malformed, -ENOMEM.
- */
-static struct user_event_format *format_parse(const char *command)
-{
-	struct user_event_format *format __free(user_event_format) = NULL;
-	char *name, *rest;
-	size_t parts = 1;
-	const char *c;
-	int ret;
-
-	for (c = command; *c; c++)
-		parts += *c == ';';
-
-	format = kzalloc(struct_size(format, fields, parts), GFP_KERNEL_ACCOUNT);
-	if (!format)
-		return ERR_PTR(-ENOMEM);
-
-	format->text = kstrdup(command, GFP_KERNEL_ACCOUNT);
-	if (!format->text)
-		return ERR_PTR(-ENOMEM);
-
-	name = format->text;
-	for (rest = name; *rest && !isspace(*rest) && *rest != ';'; rest++)
-		;
-
-	/* The ';' of "name;" ends an empty field list. */
-	if (*rest) {
-		bool empty = *rest == ';';
-
-		*rest++ = '\0';
-		if (empty && *skip_spaces(rest))
-			return ERR_PTR(-EINVAL);
-	}
-
-	/* No text flag exists. */
-	if (!is_event_name(name) || strchr(name, ':'))
-		return ERR_PTR(-EINVAL);
-
-	format->name = name;
-	ret = parse_fields(format, rest);
-	if (ret)
-		return ERR_PTR(ret);
-
-	return_ptr(format);
-}
 
 static bool formats_match(const struct user_event_format *a,
 			  const struct user_event_format *b)
@@ -531,14 +478,96 @@ static size_t format_print_fmt(const struct user_event_format *format,
 	return len;
 }
 
-static char *format_make_print_fmt(const struct user_event_format *format)
+static char *format_end(struct user_event_format *format)
 {
-	size_t size = format_print_fmt(format, NULL, 0) + 1;
-	char *print_fmt = kmalloc(size, GFP_KERNEL_ACCOUNT);
+	return (char *)&format->fields[format->nr_fields];
+}
 
-	if (print_fmt)
-		format_print_fmt(format, print_fmt, size);
-	return print_fmt;
+/*
+ * The format of a new event in just the memory it needs, print fmt included: most
+ * formats are only looked up. Frees @format.
+ */
+static struct user_event_format *format_finish(struct user_event_format *format)
+{
+	size_t head = format_end(format) - (char *)format;
+	size_t print_size = format_print_fmt(format, NULL, 0) + 1;
+	const char *last = format->name;
+	struct user_event_format *new;
+	size_t text_size;
+	char *text;
+	int i;
+
+	if (format->nr_fields)
+		last = format->fields[format->nr_fields - 1].name;
+	text_size = last + strlen(last) + 1 - format->name;
+
+	new = kmalloc(head + print_size + text_size, GFP_KERNEL_ACCOUNT);
+	if (!new)
+		goto out;
+
+	memcpy(new, format, head);
+	text = format_end(new) + print_size;
+	memcpy(text, format->name, text_size);
+	for (i = 0; i < new->nr_fields; i++) {
+		new->fields[i].type = text + (format->fields[i].type - format->name);
+		new->fields[i].name = text + (format->fields[i].name - format->name);
+	}
+	new->name = text;
+	format_print_fmt(new, format_end(new), print_size);
+out:
+	format_free(format);
+	return new;
+}
+
+/**
+ * format_parse - read a command string
+ * @command: "name[:flags] [field][; field]...", without the "u:" prefix
+ *
+ * Context: process context, may sleep.
+ * Return: a format that the caller has to hand to format_free(), or an
+ * ERR_PTR(): -EINVAL where the command is malformed, -ENOMEM.
+ */
+static struct user_event_format *format_parse(const char *command)
+{
+	struct user_event_format *format __free(user_event_format) = NULL;
+	char *name, *rest;
+	size_t parts = 1;
+	size_t head;
+	const char *c;
+	int ret;
+
+	for (c = command; *c; c++)
+		parts += *c == ';';
+
+	head = struct_size(format, fields, parts);
+	format = kzalloc(head + (c - command) + 1, GFP_KERNEL_ACCOUNT);
+	if (!format)
+		return ERR_PTR(-ENOMEM);
+
+	name = (char *)format + head;
+	memcpy(name, command, c - command + 1);
+	for (rest = name; *rest && !isspace(*rest) && *rest != ';'; rest++)
+		;
+
+	/* The ';' of "name;" ends an empty field list. */
+	if (*rest) {
+		bool empty = *rest == ';';
+
+		*rest++ = '\0';
+		if (empty && *skip_spaces(rest))
+			return ERR_PTR(-EINVAL);
+	}
+
+	/* No text flag exists. */
+	if (!is_event_name(name) || strchr(name, ':'))
+		return ERR_PTR(-EINVAL);
+
+	format->name = name;
+	ret = parse_fields(format, rest);
+	if (ret)
+		return ERR_PTR(ret);
+
+	return_ptr(format);
 }
 
 /*
@@ -616,15 +645,15 @@ struct user_event_files {
  * @files: instances that record it; changed under event_mutex, read under RCU
  * @perf: perf events exist for it; call.perf_events is valid while set
  * @enabled: any consumer is attached, what the enable bits say
+ * @call: what ftrace, perf and BPF know of the event
+ * @group: group it belongs to
+ * @fields: fields as ftrace wants them
  * @persistent: the registry holds a reference, event_mutex
  * @refs: one each for the registry, an index of a file, an enabler, an
  *	instance that records, perf. Drops to 0 only under event_mutex, and
  *	the event is out of the registry when that is released.
- * @call: what ftrace, perf and BPF know of the event
  * @tracepoint: carries the name for @call; nothing is ever hooked to it
- * @fields: fields as ftrace wants them
  * @enablers: words that show @enabled, event_mutex
- * @group: group it belongs to
  * @node: in group->events
  * @link: in group->list
  * @multi_link: in group->multi, empty for a single-format event
@@ -642,13 +671,13 @@ struct user_event {
 	bool				perf;
 	bool				enabled;
 	struct trace_event_call		call;
+	struct user_event_group		*group;
+	struct list_head		fields;
 
 	refcount_t			refs ____cacheline_aligned_in_smp;
 	bool				persistent;
 	struct tracepoint		tracepoint;
-	struct list_head		fields;
 	struct list_head		enablers;
-	struct user_event_group		*group;
 	struct rhash_head		node;
 	struct list_head		link;
 	struct list_head		multi_link;
@@ -712,6 +741,8 @@ static const struct rhashtable_params registry_params = {
 /* Most events a group may hold. */
 static unsigned int user_events_max = 32768;
 
+static struct kmem_cache *event_cache;
+
 /* Events with a reference that could not be dropped yet, event_mutex. */
 static LIST_HEAD(user_event_orphans);
 
@@ -762,9 +793,8 @@ static void user_event_free(struct user_event *event)
 {
 	if (event->tracepoint.name != event->format->name)
 		kfree(event->tracepoint.name);
-	kfree(event->call.print_fmt);
 	format_free(event->format);
-	kfree(event);
+	kmem_cache_free(event_cache, event);
 }
 
 static void user_event_free_rcu(struct rcu_head *rcu)
@@ -924,25 +954,21 @@ static int user_event_publish(struct user_event *event)
 	return 0;
 }
 
-/*
- * Make an event of @format, which it takes over on success. The reference is
- * the caller's.
- */
-static struct user_event *user_event_create(struct user_event_group *group,
-					    struct user_event_format *format,
-					    bool multi)
+/* An event of @format, which it takes over, that nobody knows of yet. */
+static struct user_event *user_event_alloc(struct user_event_group *group,
+					   struct user_event_format *format, bool multi)
 {
 	struct user_event *event;
-	int ret;
 
-	lockdep_assert_held(&event_mutex);
+	format = format_finish(format);
+	if (!format)
+		return NULL;
 
-	if (group->nr_events >= READ_ONCE(user_events_max))
-		return ERR_PTR(-EMFILE);
-
-	event = kzalloc(sizeof(*event), GFP_KERNEL_ACCOUNT);
-	if (!event)
-		return ERR_PTR(-ENOMEM);
+	event = kmem_cache_zalloc(event_cache, GFP_KERNEL_ACCOUNT);
+	if (!event) {
+		format_free(format);
+		return NULL;
+	}
 
 	event->format = format;
 	event->group = group;
@@ -958,21 +984,40 @@ static struct user_event *user_event_create(struct user_event_group *group,
 	if (multi)
 		event->tracepoint.name = kasprintf(GFP_KERNEL_ACCOUNT, "%s.%llx",
 						   format->name, group->next_id);
-	event->call.print_fmt = format_make_print_fmt(format);
+	event->call.print_fmt = format_end(format);
 	event->call.class = multi ? &group->multi_class : &group->single_class;
 	event->call.tp = &event->tracepoint;
 	event->call.flags = TRACE_EVENT_FL_TRACEPOINT | TRACE_EVENT_FL_DYNAMIC;
 	event->call.event.funcs = &user_event_functions;
 
-	ret = -ENOMEM;
-	if (event->tracepoint.name && event->call.print_fmt)
-		ret = user_event_publish(event);
+	if (!event->tracepoint.name) {
+		user_event_free(event);
+		return NULL;
+	}
+	return event;
+}
+
+/* Make an event of @format, which it takes over. The reference is the caller's. */
+static struct user_event *user_event_create(struct user_event_group *group,
+					    struct user_event_format *format, bool multi)
+{
+	struct user_event *event;
+	int ret;
+
+	lockdep_assert_held(&event_mutex);
+
+	if (group->nr_events >= READ_ONCE(user_events_max)) {
+		format_free(format);
+		return ERR_PTR(-EMFILE);
+	}
+
+	event = user_event_alloc(group, format, multi);
+	if (!event)
+		return ERR_PTR(-ENOMEM);
+
+	ret = user_event_publish(event);
 	if (ret) {
-		event->format = NULL;
-		if (event->tracepoint.name != format->name)
-			kfree(event->tracepoint.name);
-		kfree(event->call.print_fmt);
-		kfree(event);
+		user_event_free(event);
 		return ERR_PTR(ret);
 	}
 	return event;
@@ -993,7 +1038,7 @@ static struct user_event *user_event_find(struct user_event_group *group,
 	return NULL;
 }
 
-static void user_event_persist(struct user_event *event)
+static void user_event_persist_locked(struct user_event *event)
 {
 	lockdep_assert_held(&event_mutex);
 
@@ -1001,6 +1046,13 @@ static void user_event_persist(struct user_event *event)
 		return;
 	event->persistent = true;
 	refcount_inc(&event->refs);
+}
+
+/* Let the registry hold an event that the caller has a reference to. */
+static void user_event_persist(struct user_event *event)
+{
+	guard(mutex)(&event_mutex);
+	user_event_persist_locked(event);
 }
 
 static struct user_event *user_event_get_locked(struct user_event_group *group,
@@ -1021,13 +1073,12 @@ static struct user_event *user_event_get_locked(struct user_event_group *group,
 		return ERR_PTR(-EADDRINUSE);
 	}
 	if (!event) {
-		event = user_event_create(group, *format, multi);
+		event = user_event_create(group, no_free_ptr(*format), multi);
 		if (IS_ERR(event))
 			return event;
-		*format = NULL;
 	}
 	if (flags & USER_EVENT_REG_PERSIST)
-		user_event_persist(event);
+		user_event_persist_locked(event);
 	return event;
 }
 
@@ -1243,19 +1294,22 @@ static const struct file_operations user_event_pages_fops = {
 struct user_event_key {
 	unsigned long		addr;
 	u32			bit;
-};
+} __packed __aligned(sizeof(u32));
 
 /**
  * struct user_event_enabler - a bit that shows whether an event is enabled
  * @node: in set->table
  * @key: where
  * @width: bytes of the word
+ * @in_page: the word is in a page of ours
  * @event: event, holds a reference
  * @set: set it belongs to
  * @event_link: in event->enablers
- * @set_link: in set->enablers
- * @deferred: last set->deferrals at which a write was put off, 0 for never
- * @word: the word is in a page of ours, holds a reference; else NULL
+ * @set_link: in set->enablers, then in owner->removed
+ * @deferred: unless @in_page, last set->deferrals at which a write was put off,
+ *	0 for never
+ * @removed_at: in owner->removed, mm->user_event_seq when the bit was cleared
+ * @word: if @in_page, where, holds a reference
  *
  * Everything is protected by event_mutex.
  */
@@ -1263,12 +1317,16 @@ struct user_event_enabler {
 	struct rhash_head		node;
 	struct user_event_key		key;
 	u8				width;
+	bool				in_page;
 	struct user_event		*event;
 	struct user_event_set		*set;
 	struct list_head		event_link;
 	struct list_head		set_link;
-	u64				deferred;
-	struct user_event_word		*word;
+	union {
+		u64			deferred;
+		unsigned int		removed_at;
+		struct user_event_word	*word;
+	};
 };
 
 /**
@@ -1296,6 +1354,9 @@ struct user_event_set {
  * @refs: one for @tasks, one while @work is queued or runs
  * @settled: deferrals of the set up to here are in this memory, or given up
  * @work: writes what was deferred
+ * @removed: enablers that were unregistered while another task may have been
+ *	forking, the oldest first, event_mutex
+ * @nr_removed: elements of @removed
  */
 struct user_event_mm {
 	struct mm_struct		*mm;
@@ -1306,6 +1367,8 @@ struct user_event_mm {
 	refcount_t			refs;
 	u64				settled;
 	struct work_struct		work;
+	struct list_head		removed;
+	unsigned int			nr_removed;
 };
 
 static DEFINE_SPINLOCK(owners_lock);
@@ -1523,12 +1586,15 @@ static int write_mapped_word(struct mm_struct *mm,
 /*
  * Set or clear the bit of @enabler in the memory of @owner, if that needs no
  * waiting. user_event_seq tells a fork in between, see user_event_mm_clone().
+ *
+ * Return: 0, -EAGAIN if it was the lock of the memory that was not to be had, or
+ * what write_mapped_word() says.
  */
 static int write_word(struct user_event_mm *owner,
 		      const struct user_event_enabler *enabler, bool value)
 {
 	struct mm_struct *mm = owner->mm;
-	int ret = -EBUSY;
+	int ret = -EAGAIN;
 
 	lockdep_assert_held(&event_mutex);
 
@@ -1554,8 +1620,13 @@ static int write_word(struct user_event_mm *owner,
 	return ret;
 }
 
-/* Fault in a page for writing. May wait forever, so under no lock at all. */
-static int fault_in_word(struct mm_struct *mm, unsigned long addr)
+/*
+ * Fault in a page for writing, after write_word() returned @why. May wait forever,
+ * so under no lock at all. Only faults count as attempts: memory that is mapped
+ * and unmapped all the time is no reason to give up on a word in it.
+ */
+static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
+			 unsigned int *attempt)
 {
 	bool unlocked = false;
 	int ret;
@@ -1564,6 +1635,9 @@ static int fault_in_word(struct mm_struct *mm, unsigned long addr)
 	ret = fixup_user_fault(mm, addr, FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE,
 			       &unlocked);
 	mmap_read_unlock(mm);
+
+	if (!ret && why != -EAGAIN && ++*attempt == USER_EVENT_FAULT_ATTEMPTS)
+		ret = -EFAULT;
 	return ret;
 }
 
@@ -1574,11 +1648,25 @@ static void back_off(unsigned int attempt)
 		schedule_timeout_killable(msecs_to_jiffies(1 << attempt));
 }
 
+/* Forget all but @left of the words that a fork may have missed. */
+static void forget_removed(struct user_event_mm *owner, unsigned int left)
+{
+	struct user_event_enabler *enabler;
+
+	for (; owner->nr_removed > left; owner->nr_removed--) {
+		enabler = list_first_entry(&owner->removed, struct user_event_enabler,
+					   set_link);
+		list_del(&enabler->set_link);
+		kmem_cache_free(enabler_cache, enabler);
+	}
+}
+
 static void owner_put(struct user_event_mm *owner)
 {
 	if (!refcount_dec_and_test(&owner->refs))
 		return;
 
+	forget_removed(owner, 0);
 	mmdrop(owner->mm);
 	kmem_cache_free(owner_cache, owner);
 }
@@ -1633,7 +1721,7 @@ static void update_enablers(struct user_event *event)
 	lockdep_assert_held(&event_mutex);
 
 	list_for_each_entry(enabler, &event->enablers, event_link) {
-		if (enabler->word) {
+		if (enabler->in_page) {
 			word_count(enabler->word, event->enabled ? 1 : -1);
 			continue;
 		}
@@ -1650,7 +1738,7 @@ static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
 	struct user_event_enabler *enabler, *first = NULL;
 
 	list_for_each_entry_reverse(enabler, &owner->set->enablers, set_link) {
-		if (enabler->deferred <= owner->settled)
+		if (enabler->in_page || enabler->deferred <= owner->settled)
 			break;
 		first = enabler;
 	}
@@ -1660,33 +1748,34 @@ static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
 /*
  * Write what can be written of the words that were put off.
  *
- * Return: true if @addr is a word whose page has to be faulted in first.
+ * Return: 0, or why the word at @addr could not be written, see write_word().
  */
-static bool settle_words(struct user_event_mm *owner, unsigned long *addr)
+static int settle_words(struct user_event_mm *owner, unsigned long *addr)
 {
 	struct user_event_enabler *enabler;
+	int ret;
 
 	guard(mutex)(&event_mutex);
 
 	if (!owner->set)
-		return false;
+		return 0;
 
 	enabler = first_deferred(owner);
 	if (!enabler) {
 		owner->settled = owner->set->deferrals;
-		return false;
+		return 0;
 	}
 
 	list_for_each_entry_from(enabler, &owner->set->enablers, set_link) {
-		if (!enabler->word &&
-		    write_word(owner, enabler, enabler->event->enabled)) {
+		ret = write_word(owner, enabler, enabler->event->enabled);
+		if (ret) {
 			*addr = enabler->key.addr;
-			return true;
+			return ret;
 		}
 		owner->settled = enabler->deferred;
 		cond_resched();
 	}
-	return false;
+	return 0;
 }
 
 /* The word at @addr cannot be had, go on with the next. */
@@ -1707,18 +1796,17 @@ static void owner_work(struct work_struct *work)
 	unsigned int attempt = 0;
 	unsigned long last = 0;
 	unsigned long addr;
-	int ret;
+	int why;
 
 	if (!mmget_not_zero(owner->mm))
 		goto out;
 
-	while (settle_words(owner, &addr)) {
+	while ((why = settle_words(owner, &addr))) {
 		if (addr != last)
 			attempt = 0;
 		last = addr;
 		back_off(attempt);
-		ret = fault_in_word(owner->mm, addr);
-		if (ret || ++attempt == USER_EVENT_FAULT_ATTEMPTS)
+		if (fault_in_word(owner->mm, addr, why, &attempt))
 			give_up_word(owner, addr);
 		cond_resched();
 	}
@@ -1765,7 +1853,7 @@ static int enabler_link(struct user_event_enabler *enabler)
 
 	list_add(&enabler->set_link, &enabler->set->enablers);
 	list_add_tail(&enabler->event_link, &enabler->event->enablers);
-	if (enabler->word && enabler->event->enabled)
+	if (enabler->in_page && enabler->event->enabled)
 		word_count(enabler->word, 1);
 	return 0;
 }
@@ -1777,7 +1865,7 @@ static void enabler_unlink(struct user_event_enabler *enabler)
 
 	list_del(&enabler->set_link);
 	list_del(&enabler->event_link);
-	if (enabler->word && enabler->event->enabled)
+	if (enabler->in_page && enabler->event->enabled)
 		word_count(enabler->word, -1);
 }
 
@@ -1786,10 +1874,26 @@ static void enabler_free(struct user_event_enabler *enabler)
 {
 	lockdep_assert_held(&event_mutex);
 
-	if (enabler->word)
+	if (enabler->in_page)
 		word_put(enabler->word);
 	user_event_put_locked(enabler->event);
 	kmem_cache_free(enabler_cache, enabler);
+}
+
+/*
+ * Be done with an enabler whose bit has been cleared. A fork by another task may
+ * have copied it before: what is left of the enabler is kept to tell the child,
+ * see refresh_child().
+ */
+static void enabler_bury(struct user_event_mm *owner, struct user_event_enabler *enabler)
+{
+	lockdep_assert_held(&event_mutex);
+
+	user_event_put_locked(enabler->event);
+	enabler->removed_at = owner->mm->user_event_seq;
+	list_add_tail(&enabler->set_link, &owner->removed);
+	owner->nr_removed++;
+	forget_removed(owner, refcount_read(&owner->tasks) > 1 ? USER_EVENT_MAX_REMOVED : 0);
 }
 
 /*
@@ -1833,7 +1937,7 @@ static int set_copy_enabler(struct user_event_set *to,
 		return ret;
 	}
 	refcount_inc(&enabler->event->refs);
-	if (enabler->word)
+	if (enabler->in_page)
 		word_ref(enabler->word);
 	list_move_tail(&enabler->set_link, &to->enablers);
 	return 0;
@@ -1888,6 +1992,7 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	refcount_set(&owner->tasks, 1);
 	refcount_set(&owner->refs, 1);
 	INIT_LIST_HEAD(&owner->set_link);
+	INIT_LIST_HEAD(&owner->removed);
 	INIT_WORK(&owner->work, owner_work);
 	return owner;
 }
@@ -2038,15 +2143,19 @@ static void attach_clone(struct task_struct *child)
 	spin_unlock_irq(own_siglock());
 }
 
-/* Enter a child of fork. Return: its copy of a word may be old. */
-static bool enter_child(struct user_event_mm *parent, struct user_event_mm *child)
+/*
+ * Enter a child of fork, whose memory was copied from user_event_seq @copied on.
+ * Return: its copy of a word may be old.
+ */
+static bool enter_child(struct user_event_mm *parent, struct user_event_mm *child,
+			unsigned int copied)
 {
 	unsigned int seq;
 	bool missed;
 
 	spin_lock(&owners_lock);
 	seq = parent->mm->user_event_seq;
-	missed = seq & 1 || seq != child->mm->user_event_seq;
+	missed = seq & 1 || seq != copied;
 	child->mm->user_event_seq = 0;
 	child->set = parent->set;
 	child->settled = parent->settled;
@@ -2056,19 +2165,34 @@ static bool enter_child(struct user_event_mm *parent, struct user_event_mm *chil
 	return missed;
 }
 
-/* Write all words of a child that toggles may have missed. */
-static void refresh_child(struct user_event_mm *child)
+static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
+					       const struct user_event_key *key)
+{
+	lockdep_assert_held(&event_mutex);
+	return rhashtable_lookup_fast(&owner->set->table, key, enabler_params);
+}
+
+/* Write all words of a child whose memory may have been copied too early. */
+static void refresh_child(struct user_event_mm *parent, struct user_event_mm *child,
+			  unsigned int copied)
 {
 	struct user_event_enabler *enabler, *next, *last;
 
 	guard(mutex)(&event_mutex);
+
+	list_for_each_entry(enabler, &parent->removed, set_link) {
+		if ((int)(enabler->removed_at - copied) > 0 &&
+		    !find_enabler(child, &enabler->key))
+			write_word(child, enabler, false);
+	}
+
 	if (list_empty(&child->set->enablers))
 		return;
 
 	/* What is deferred goes to the end and would come round again. */
 	last = list_last_entry(&child->set->enablers, struct user_event_enabler, set_link);
 	list_for_each_entry_safe(enabler, next, &child->set->enablers, set_link) {
-		if (!enabler->word)
+		if (!enabler->in_page)
 			update_word(child, enabler);
 		if (enabler == last)
 			break;
@@ -2087,7 +2211,8 @@ static void refresh_child(struct user_event_mm *child)
  * is in between shows in user_event_seq: the count of the parent was copied
  * before any of its pages, is odd while a word is written, and both it and
  * the owners of the set change under owners_lock. Only then is more done than
- * entering one owner.
+ * entering one owner. A word that was unregistered in between is found in
+ * parent->removed, unless more than USER_EVENT_MAX_REMOVED others were since.
  *
  * If there is no memory for the owner the child has no registrations.
  *
@@ -2096,7 +2221,7 @@ static void refresh_child(struct user_event_mm *child)
 void user_event_mm_clone(struct task_struct *child, u64 clone_flags)
 {
 	struct user_event_mm *parent, *owner;
-	bool missed;
+	unsigned int copied;
 
 	if (clone_flags & CLONE_VM) {
 		attach_clone(child);
@@ -2112,19 +2237,12 @@ void user_event_mm_clone(struct task_struct *child, u64 clone_flags)
 	if (!owner)
 		return;
 
-	missed = enter_child(parent, owner);
 	child->user_event_mm = owner;
-	if (missed)
-		refresh_child(owner);
+	copied = owner->mm->user_event_seq;
+	if (enter_child(parent, owner, copied))
+		refresh_child(parent, owner, copied);
 	if (READ_ONCE(owner->settled) != READ_ONCE(owner->set->deferrals))
 		owner_queue(owner);
-}
-
-static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
-					       const struct user_event_key *key)
-{
-	lockdep_assert_held(&event_mutex);
-	return rhashtable_lookup_fast(&owner->set->table, key, enabler_params);
 }
 
 /* Take @enabler out of its set; the caller has to free it. */
@@ -2179,10 +2297,10 @@ static int write_word_of_set(struct user_event_mm *owner,
 static int prove_word(struct user_event_mm *owner, const struct user_event_key *key)
 {
 	struct user_event_enabler *enabler;
-	unsigned int attempt;
+	unsigned int attempt = 0;
 	int ret;
 
-	for (attempt = 0; attempt < USER_EVENT_FAULT_ATTEMPTS; attempt++) {
+	while (!fatal_signal_pending(current)) {
 		mutex_lock(&event_mutex);
 		enabler = find_enabler(owner, key);
 		ret = 0;
@@ -2193,11 +2311,11 @@ static int prove_word(struct user_event_mm *owner, const struct user_event_key *
 			return 0;
 
 		back_off(attempt);
-		ret = fault_in_word(owner->mm, key->addr);
+		ret = fault_in_word(owner->mm, key->addr, ret, &attempt);
 		if (ret)
 			return ret == -EINTR || ret == -ENOMEM ? ret : -EFAULT;
 	}
-	return -EFAULT;
+	return -EINTR;
 }
 
 /* Find the word of @enabler if it is in a page of ours. */
@@ -2212,40 +2330,55 @@ static int enabler_find_word(struct user_event_enabler *enabler)
 
 	offset = ALIGN_DOWN(offset, sizeof(long)) * BITS_PER_BYTE;
 	enabler->word = word_get(pages, offset + enabler_bit(enabler));
-	return enabler->word ? 0 : -ENOMEM;
+	enabler->in_page = enabler->word;
+	return enabler->in_page ? 0 : -ENOMEM;
+}
+
+/*
+ * Clear the bit of an enabler that has been taken out of its set, unless somebody
+ * else has registered it meanwhile. Drops event_mutex to wait for the memory.
+ */
+static void clear_word(struct user_event_mm *owner, const struct user_event_enabler *enabler)
+{
+	unsigned int attempt = 0;
+	int ret;
+
+	while (!find_enabler(owner, &enabler->key)) {
+		ret = write_word_of_set(owner, enabler, false);
+		if (!ret || fatal_signal_pending(current))
+			return;
+
+		mutex_unlock(&event_mutex);
+		back_off(attempt);
+		ret = fault_in_word(owner->mm, enabler->key.addr, ret, &attempt);
+		mutex_lock(&event_mutex);
+		if (ret)
+			return;
+	}
 }
 
 static int unregister_enabler(const struct user_event_key *key)
 {
 	struct user_event_mm *owner = task_owner(current);
 	struct user_event_enabler *enabler;
-	unsigned int attempt = 0;
 	int ret;
 
 	if (!owner)
 		return -ENOENT;
 
-	mutex_lock(&event_mutex);
+	guard(mutex)(&event_mutex);
 	ret = find_enabler(owner, key) ? owner_unshare(owner) : -ENOENT;
-	if (ret) {
-		mutex_unlock(&event_mutex);
+	if (ret)
 		return ret;
-	}
+
 	enabler = find_enabler(owner, key);
 	enabler_remove(enabler);
-
-	/* Clear the bit, unless somebody else has registered it meanwhile. */
-	while (!enabler->word && !find_enabler(owner, key) &&
-	       write_word_of_set(owner, enabler, false)) {
-		mutex_unlock(&event_mutex);
-		back_off(attempt);
-		ret = fault_in_word(owner->mm, key->addr);
-		mutex_lock(&event_mutex);
-		if (ret || ++attempt == USER_EVENT_FAULT_ATTEMPTS)
-			break;
+	if (enabler->in_page) {
+		enabler_free(enabler);
+		return 0;
 	}
-	enabler_free(enabler);
-	mutex_unlock(&event_mutex);
+	clear_word(owner, enabler);
+	enabler_bury(owner, enabler);
 	return 0;
 }
 
@@ -2282,11 +2415,11 @@ static int register_enabler(struct user_event *event, const struct user_reg *reg
 
 	ret = enabler_find_word(enabler);
 	if (!ret) {
-		in_page = enabler->word;
+		in_page = enabler->in_page;
 		ret = enabler_insert(owner, enabler);
 	}
 	if (ret) {
-		if (enabler->word)
+		if (enabler->in_page)
 			word_put(enabler->word);
 		kmem_cache_free(enabler_cache, enabler);
 		return ret;
@@ -2561,7 +2694,7 @@ static __always_inline unsigned int deliver_ftrace(struct user_event *event,
 						   struct trace_entry *entry, size_t size,
 						   unsigned int trace_ctx)
 {
-	struct trace_event_buffer fbuffer;
+	struct trace_event_buffer fbuffer __uninitialized;
 
 	if (unlikely(file->flags & FILE_IS_PARTICULAR) &&
 	    file_ignores(file, entry, size, trace_ctx))
@@ -2755,51 +2888,39 @@ static noinline unsigned int perf_submit_some(struct user_event *event,
 	return losses;
 }
 
-/* Perf events on one CPU whose losses are watched with interrupts on. */
-#define PERF_WATCHED	4
-
 /*
- * Hand the record to the perf events on this CPU. perf itself does not say
+ * Hand the record to the only perf event on this CPU. perf itself does not say
  * whether a sample found room; its own count of those that did not does. No
- * other CPU writes samples of these events: a ring belongs to a CPU, or to a
+ * other CPU writes samples of this event: a ring belongs to a CPU, or to a
  * task, which is current.
  */
-static unsigned int perf_submit(struct user_event *event, struct trace_entry *entry,
-				size_t size, struct hlist_head *head,
-				struct pt_regs *regs, int rctx)
+static __always_inline unsigned int perf_submit_one(struct user_event *event,
+						    struct trace_entry *entry, size_t size,
+						    struct hlist_head *head,
+						    const struct perf_event *pe,
+						    struct pt_regs *regs, int rctx)
 {
-	const struct perf_event *watched[PERF_WATCHED];
-	s64 lost[PERF_WATCHED];
-	unsigned int i, nr = 0;
-	struct perf_event *pe;
-
-	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
-		if (unlikely(nr == PERF_WATCHED ||
-			     (!perf_takes_easily(pe, size) && !perf_can_take(pe, size))))
-			return perf_submit_some(event, entry, size, head, regs, rctx);
-		lost[nr] = perf_lost(pe);
-		watched[nr++] = pe;
-	}
+	const struct perf_event *output = pe->parent ?: pe;
+	s64 lost = atomic64_read(&output->lost_samples);
 
 	perf_tp_event(event->call.event.type, 1, entry, perf_raw_size(size) - sizeof(u32),
 		      regs, head, rctx, NULL);
 
-	for (i = 0; i < nr; i++) {
-		if (perf_lost(watched[i]) > lost[i])
-			return lose(event, CONSUMER_PERF, LOSS_FULL);
-	}
-	return 0;
+	if (likely(atomic64_read(&output->lost_samples) == lost || perf_lost(pe) < 0))
+		return 0;
+	return lose(event, CONSUMER_PERF, LOSS_FULL);
 }
 
 /*
  * Context: preemption disabled. The record is followed by RECORD_PADDING.
  * Return: losses, a bit for each enum user_event_loss.
  */
-static unsigned int deliver_perf(struct user_event *event, struct trace_entry *entry,
-				 size_t size)
+static __always_inline unsigned int deliver_perf(struct user_event *event,
+						 struct trace_entry *entry, size_t size)
 {
 	struct trace_event_call *call = &event->call;
 	struct hlist_head *head = this_cpu_ptr(call->perf_events);
+	struct perf_event *pe;
 	struct pt_regs *regs;
 	int rctx;
 
@@ -2827,7 +2948,11 @@ static unsigned int deliver_perf(struct user_event *event, struct trace_entry *e
 		return 0;
 	}
 	put_unaligned((u64)0, (u64 *)((char *)entry + size));
-	return perf_submit(event, entry, size, head, regs, rctx);
+	pe = hlist_entry_safe(rcu_dereference_raw(hlist_first_rcu(head)), struct perf_event,
+			      hlist_entry);
+	if (likely(pe && !pe->hlist_entry.next && perf_takes_easily(pe, size)))
+		return perf_submit_one(event, entry, size, head, pe, regs, rctx);
+	return perf_submit_some(event, entry, size, head, regs, rctx);
 }
 
 #else
@@ -3084,26 +3209,47 @@ static bool fits_stage(size_t count)
 static __always_inline ssize_t emit_staged(struct user_event_file *info,
 					   struct user_event_stage *stage, size_t count)
 {
-	unsigned long slot = file_slot(info, stage->index);
+	u32 index = stage->index;
+	unsigned long slot = file_slot(info, index);
 	int ret;
 
-	ret = may_write(slot, stage->index, count - sizeof(stage->index));
+	ret = may_write(slot, index, count - sizeof(index));
 	if (!ret)
 		ret = check_and_deliver_now(slot, &stage->entry,
 					    offsetof(struct user_event_stage, index) + count);
 	return ret ?: count;
 }
 
+#ifndef unsafe_copy_long
+static __must_check __always_inline bool
+unsafe_copy_long(unsigned long *to, const unsigned long __user *from)
+{
+	unsafe_get_user(*to, from, fault);
+	return true;
+fault:
+	return false;
+}
+#endif
+
+/* Both ends are aligned as it comes. */
+static __must_check __always_inline bool
+unsafe_copy_8_longs(unsigned long *to, const unsigned long __user *from)
+{
+	return unsafe_copy_long(to, from) && unsafe_copy_long(to + 1, from + 1) &&
+	       unsafe_copy_long(to + 2, from + 2) && unsafe_copy_long(to + 3, from + 3) &&
+	       unsafe_copy_long(to + 4, from + 4) && unsafe_copy_long(to + 5, from + 5) &&
+	       unsafe_copy_long(to + 6, from + 6) && unsafe_copy_long(to + 7, from + 7);
+}
+
 /*
  * Copy an index and a payload in one go, the index to where the common fields
- * will be. Word by word, as most records are a few words only.
+ * will be. In line and word by word, as most records are a few words only.
  */
 static __always_inline bool stage_user(struct user_event_stage *stage,
 				       const char __user *from, size_t count)
 {
-	const char __user *end = from + count;
-	const long word = sizeof(long);
 	char *to = stage->record + sizeof(struct trace_entry);
+	const size_t word = sizeof(long);
 
 	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
 		return !copy_from_user(&stage->index, from, count);
@@ -3113,17 +3259,19 @@ static __always_inline bool stage_user(struct user_event_stage *stage,
 		return false;
 
 	unsafe_get_user(stage->index, (const u32 __user *)from, fault);
-	from += sizeof(u32);
-	for (; end - from >= 4 * word; from += 4 * word, to += 4 * word) {
-		unsafe_get_user(((long *)to)[0], (const long __user *)from, fault);
-		unsafe_get_user(((long *)to)[1], (const long __user *)from + 1, fault);
-		unsafe_get_user(((long *)to)[2], (const long __user *)from + 2, fault);
-		unsafe_get_user(((long *)to)[3], (const long __user *)from + 3, fault);
+	from += sizeof(stage->index);
+	count -= sizeof(stage->index);
+
+	for (; count >= 8 * word; count -= 8 * word, from += 8 * word, to += 8 * word) {
+		if (!unsafe_copy_8_longs((void *)to, (const void __user *)from))
+			goto fault;
 	}
-	for (; end - from >= word; from += word, to += word)
-		unsafe_get_user(*(long *)to, (const long __user *)from, fault);
-	for (; from != end; from++, to++)
-		unsafe_get_user(*to, from, fault);
+	for (; count >= word; count -= word, from += word, to += word) {
+		if (!unsafe_copy_long((void *)to, (const void __user *)from))
+			goto fault;
+	}
+	for (; count; count--)
+		unsafe_get_user(*to++, from++, fault);
 	user_read_access_end();
 	return true;
 
@@ -3208,19 +3356,8 @@ static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
 			 struct user_event_stage *stage, bool nowait)
 {
 	size_t count = iov_iter_count(from);
-	size_t copied;
 	u32 index;
 	int ret;
-
-	if (count < sizeof(index))
-		return -EFAULT;
-
-	if (!nowait && fits_stage(count)) {
-		copied = copy_from_iter(&stage->index, count, from);
-		if (copied == count && stage->index != USER_EVENT_WRITE_BATCH)
-			return emit_staged(info, stage, count);
-		iov_iter_revert(from, copied);
-	}
 
 	ret = copy_in(&index, sizeof(index), from, nowait);
 	if (ret)
@@ -3240,47 +3377,67 @@ static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
  * under RCU. Each index keeps its event until the file is closed.
  */
 
+/* A write that is large, a batch, or not to be read: with all that may take. */
+static noinline ssize_t write_slowly(struct user_event_file *info, const char __user *ubuf,
+				     size_t count, struct user_event_stage *stage)
+{
+	struct iov_iter iter;
+	int ret;
+
+	ret = import_ubuf(ITER_SOURCE, (char __user *)ubuf, count, &iter);
+	return ret ?: emit_iter(info, &iter, stage, false);
+}
+
 static ssize_t user_events_write(struct file *file, const char __user *ubuf,
 				 size_t count, loff_t *ppos)
 {
-	struct user_event_file *info = file->private_data;
 	struct user_event_stage stage __uninitialized;
-	struct iov_iter iter;
-	int ret;
 
 	if (unlikely(*ppos || count < sizeof(stage.index)))
 		return -EFAULT;
 
-	if (likely(fits_stage(count) && stage_user(&stage, ubuf, count) &&
-		   stage.index != USER_EVENT_WRITE_BATCH))
-		return emit_staged(info, &stage, count);
+	if (unlikely(!fits_stage(count) || !stage_user(&stage, ubuf, count) ||
+		     stage.index == USER_EVENT_WRITE_BATCH))
+		return write_slowly(file->private_data, ubuf, count, &stage);
 
-	ret = import_ubuf(ITER_SOURCE, (char __user *)ubuf, count, &iter);
-	return ret ?: emit_iter(info, &iter, &stage, false);
+	return emit_staged(file->private_data, &stage, count);
 }
 
 static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
+	struct user_event_file *info = iocb->ki_filp->private_data;
 	struct user_event_stage stage __uninitialized;
+	bool nowait = iocb->ki_flags & IOCB_NOWAIT;
+	size_t count = iov_iter_count(from);
+	size_t copied;
 
-	if (iocb->ki_pos)
+	if (iocb->ki_pos || count < sizeof(stage.index))
 		return -EFAULT;
 
-	return emit_iter(iocb->ki_filp->private_data, from, &stage,
-			 iocb->ki_flags & IOCB_NOWAIT);
+	if (unlikely(nowait || !fits_stage(count)))
+		return emit_iter(info, from, &stage, nowait);
+
+	copied = copy_from_iter(&stage.index, count, from);
+	if (likely(copied == count && stage.index != USER_EVENT_WRITE_BATCH))
+		return emit_staged(info, &stage, count);
+
+	iov_iter_revert(from, copied);
+	return emit_iter(info, from, &stage, false);
 }
 
 static int table_grow(struct user_event_file *info, struct user_event_table *old)
 {
-	unsigned int capacity = old ? 2 * old->capacity : 4;
 	struct user_event_table *new;
+	size_t size;
 
-	new = kvmalloc(struct_size(new, slot, capacity), GFP_KERNEL_ACCOUNT);
+	/* A power of two with the head, which is what the allocator makes of it. */
+	size = old ? 2 * struct_size(old, slot, old->capacity) : 64;
+	new = kvmalloc(size, GFP_KERNEL_ACCOUNT);
 	if (!new)
 		return -ENOMEM;
 
 	new->nr = old ? old->nr : 0;
-	new->capacity = capacity;
+	new->capacity = (size - sizeof(*new)) / sizeof(new->slot[0]);
 	if (old)
 		memcpy(new->slot, old->slot, old->nr * sizeof(old->slot[0]));
 	rcu_assign_pointer(info->table, new);
@@ -3409,12 +3566,15 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 	if (IS_ERR(command))
 		return PTR_ERR(command);
 
-	event = user_event_get(info->group, command, reg.flags);
+	/* It is to persist only if all else is done. */
+	event = user_event_get(info->group, command, reg.flags & ~USER_EVENT_REG_PERSIST);
 	kfree(command);
 	if (IS_ERR(event))
 		return PTR_ERR(event);
 
 	ret = register_event(info, event, &reg, uarg);
+	if (!ret && reg.flags & USER_EVENT_REG_PERSIST)
+		user_event_persist(event);
 	user_event_put(event);
 	return ret;
 }
@@ -3869,10 +4029,11 @@ static struct ctl_table user_event_sysctls[] = {
 
 static int __init user_events_init_caches(void)
 {
+	event_cache = KMEM_CACHE(user_event, SLAB_ACCOUNT);
 	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT);
 	owner_cache = KMEM_CACHE(user_event_mm, SLAB_ACCOUNT);
 	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	return enabler_cache && owner_cache && user_event_wq ? 0 : -ENOMEM;
+	return event_cache && enabler_cache && owner_cache && user_event_wq ? 0 : -ENOMEM;
 }
 
 static int __init user_events_init(void)

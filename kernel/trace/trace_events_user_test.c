@@ -7,7 +7,6 @@
 #include <kunit/test.h>
 
 KUNIT_DEFINE_ACTION_WRAPPER(format_free_action, format_free, struct user_event_format *);
-KUNIT_DEFINE_ACTION_WRAPPER(kfree_action, kfree, const void *);
 
 /* The format of a command that is good, freed when the test is over. */
 static struct user_event_format *parse(struct kunit *test, const char *command)
@@ -20,13 +19,16 @@ static struct user_event_format *parse(struct kunit *test, const char *command)
 	return format;
 }
 
-static char *print_fmt_of(struct kunit *test, const char *command)
+/* The print fmt that an event of the command has. */
+static const char *print_fmt_of(struct kunit *test, const char *command)
 {
-	char *print_fmt = format_make_print_fmt(parse(test, command));
+	struct user_event_format *format = format_parse(command);
 
-	KUNIT_ASSERT_NOT_NULL(test, print_fmt);
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, kfree_action, print_fmt));
-	return print_fmt;
+	KUNIT_ASSERT_FALSE(test, IS_ERR(format));
+	format = format_finish(format);
+	KUNIT_ASSERT_NOT_NULL(test, format);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, format_free_action, format));
+	return format_end(format);
 }
 
 /*

@@ -565,6 +565,29 @@ UE_TEST_F(lifetime, persistent)
 	EXPECT_EQ(-ENOENT, ue_del(self->fd, "life_persist"));
 }
 
+/* A call that fails changes nothing: no event, and none that stays for good. */
+UE_TEST_F(lifetime, persistent_if_registered)
+{
+	void *none = (void *)0x10000;
+
+	ASSERT_EQ(0, ue_reg(self->fd, "life_taken u32 a", &self->word, 0,
+			    NULL));
+	EXPECT_EQ(-EADDRINUSE, ue_reg_full(self->fd, "life_persist u32 a",
+					   USER_EVENT_REG_PERSIST, &self->word,
+					   4, 0, NULL));
+	EXPECT_EQ(-EFAULT, ue_reg_full(self->fd, "life_persist u32 a",
+				       USER_EVENT_REG_PERSIST, none, 4, 0,
+				       NULL));
+	EXPECT_EQ(0, ue_event_exists("life_persist"));
+
+	EXPECT_EQ(-EFAULT, ue_reg_full(self->fd, "life_taken u32 a",
+				       USER_EVENT_REG_PERSIST, none, 4, 0,
+				       NULL));
+	ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+	close(self->fd);
+	EXPECT_EQ(0, ue_event_exists("life_taken"));
+}
+
 /* A persistent event that nobody uses can be traced, and then is in use. */
 UE_TEST_F(lifetime, persistent_and_traced)
 {
