@@ -735,6 +735,19 @@ UE_TEST_F(ftrace, inject_wild_location)
 	}
 }
 
+/* KASAN saw the common fields written behind the entry that is made up. */
+UE_TEST_F(ftrace, inject_without_fields)
+{
+	struct record rec;
+
+	ASSERT_EQ(0, add_event(self, ""));
+	ASSERT_EQ(0, ue_write(ft_event_path(&self->ft, self->event, "inject"),
+			      "\n"));
+	ASSERT_EQ(1, ft_next(&self->ft, &rec));
+	EXPECT_EQ(event_id(self->event), record_type(&rec));
+	EXPECT_EQ(0, ft_drain(&self->ft));
+}
+
 UE_TEST_F(ftrace, two_instances)
 {
 	struct ft other;
