@@ -4,16 +4,22 @@
 # CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov
 # SUITES	programs of tools/testing/selftests/user_events (default: all)
 # BENCH	benchmarks of bench/rows (default: all)
+# SEED, COMMANDS, STEPS	of the fuzzer
 
 ARCH ?= x86_64
 CONFIG ?=
 SUITES ?=
 BENCH ?=
+SEED ?= 1
+COMMANDS ?= 2000000
+STEPS ?= 200000
 name = $(if $(CONFIG),$(CONFIG)-)$(ARCH)
 
 help:
 	@echo 'make run       boot the kernel and trace the sample program'
+	@echo 'make bpf       count its events by libbpf and bpftrace'
 	@echo 'make test      run KUnit and the kselftests in the guest'
+	@echo 'make fuzz      run the fuzzer, on the debug kernel unless CONFIG= says else'
 	@echo 'make check     checkpatch, sparse, W=1 (gcc, clang), kernel-doc, sphinx, shellcheck'
 	@echo 'make shell     a shell in the guest, with the tools of this machine'
 	@echo 'make tree      prepare the source in build/linux'
@@ -24,13 +30,20 @@ help:
 	@echo 'make patch     write build/user_events-6.12.patch'
 	@echo 'make clean     remove build/'
 	@echo
-	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov), test takes SUITES='
+	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov) and ARCH= (s390x, i386,'
+	@echo 'arm64), test takes SUITES=, fuzz takes SEED=, COMMANDS= and STEPS='
 
 run:
 	@qemu/run.sh $(name)
 
+bpf:
+	@qemu/bpf.sh $(name)
+
 test:
 	@qemu/test.sh $(name) $(SUITES)
+
+fuzz:
+	@qemu/fuzz.sh $(or $(CONFIG),debug)-$(ARCH) $(SEED) $(COMMANDS) $(STEPS)
 
 check:
 	@qemu/check.sh
@@ -62,4 +75,4 @@ patch:
 clean:
 	rm -rf build
 
-.PHONY: help run test check shell tree kernel baseline bench sizes patch clean
+.PHONY: help run bpf test fuzz check shell tree kernel baseline bench sizes patch clean

@@ -95,6 +95,7 @@ quote()
 # same, whatever the guest makes of measuring them.
 tty=ttyS0
 tsc=tsc=reliable
+quirks=
 serial="-serial file:$console"
 accel="-accel tcg,thread=multi -cpu max"
 case $arch in
@@ -109,6 +110,14 @@ x86_64)
 		tsc=
 	fi
 	accel="$accel -smp $cpus,sockets=$cpus"
+	# A debugging kernel takes minutes to interpret what ACPI says of PCI.
+	quirks=pci=noacpi
+	# On a busy host it may also find a wrong rate of the time stamp counter,
+	# which is the host's. In a virtual machine that one is known.
+	if [ -z "$icount" ] && [ -n "$tsc" ] && grep -qw hypervisor /proc/cpuinfo; then
+		tsc="$tsc tsc_early_khz=$(sed -n 's/^cpu MHz.*: *//p' /proc/cpuinfo |
+			head -n 1 | awk '{ printf "%d", $1 * 1000 }')"
+	fi
 	;;
 i386)
 	emulator="qemu-system-i386"
@@ -147,7 +156,7 @@ set -- $accel $serial -m "$memory" \
 	-device virtio-serial-$bus \
 	-chardev "file,id=status,path=$job/status" \
 	-device virtserialport,chardev=status,name=status
-append="console=$tty panic=-1 $tsc $args"
+append="console=$tty panic=-1 $tsc $quirks $args"
 if [ -n "$initramfs" ]; then
 	set -- "$@" -initrd "$initramfs"
 else
@@ -164,6 +173,7 @@ if [ -n "$writable" ]; then
 	set -- "$@" -fsdev "$(share writable "$writable")" \
 		-device virtio-9p-$bus,fsdev=writable,mount_tag=writable
 fi
+echo "$cpus" >"$job/cpus"
 mkdir -p "$(dirname "$console")"
 : >"$console"
 

@@ -8,7 +8,7 @@
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
-"$top/qemu/packages.sh" kernel test check || exit
+"$top/qemu/packages.sh" kernel test bpf check || exit
 "$top/qemu/tree.sh" || exit
 mkdir -p "$logs"
 work=$(mktemp -d) || exit
@@ -53,9 +53,10 @@ checkpatch()
 			--show-types -f "$file"
 	done
 	for file in "$top"/patches/*.patch; do
+		# SPACING: the operands of asm statements
 		scripts/checkpatch.pl --strict --no-summary --terse \
 			--show-types --no-signoff \
-			--ignore FILE_PATH_CHANGES,COMMIT_MESSAGE "$file"
+			--ignore FILE_PATH_CHANGES,COMMIT_MESSAGE,SPACING "$file"
 	done
 }
 
@@ -92,10 +93,13 @@ programs()
 		make -C "$tree/tools/testing/selftests" TARGETS=user_events \
 			O="$work/$cc" CC="ccache $cc" \
 			KHDR_INCLUDES="-isystem $obj/usr/include" || return
-		for sample in samples/user_events/*.c; do
+		for sample in samples/user_events/user_events_*.c; do
 			$cc -Wall -Wextra -Werror -O2 -isystem "$obj/usr/include" \
 				-o "$work/sample" "$sample" || return
 		done
+		mkdir -p "$work/bpf-$cc"
+		make -C samples/user_events OUT="$work/bpf-$cc" CC=$cc \
+			CFLAGS="-O2 -Wall -Wextra -Werror" || return
 	done
 }
 

@@ -5,7 +5,7 @@
 
 bugs='WARNING:|BUG:|Oops|Kernel panic|general protection fault|unable to handle'
 bugs="$bugs|cut here|Call Trace|INFO: (task|rcu|trying)|rcu.*stall|soft lockup"
-bugs="$bugs|(circular|recursive) locking|lock state|lock dependency|lock held"
+bugs="$bugs|(circular|recursive) locking|irq lock inversion|lock state|lock order|lock held"
 bugs="$bugs|suspicious RCU usage|sleeping function called|while atomic"
 bugs="$bugs|KASAN|KCSAN|UBSAN|KFENCE|KMSAN|ODEBUG|refcount_t|list_(add|del) corruption"
 bugs="$bugs|kmemleak: [1-9]|unreferenced object|turning off the locking"

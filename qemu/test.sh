@@ -12,27 +12,9 @@ name=${1:-x86_64}
 # shellcheck source=name.sh
 . "$top/qemu/name.sh"
 
-# shellcheck disable=SC2086 # a list of names
-"$top/qemu/packages.sh" kernel guest test $packages || exit
-"$top/qemu/kernel.sh" "$name" || exit
-"$top/qemu/kernel.sh" "$name" headers || exit
+# shellcheck source=suites.sh
+. "$top/qemu/suites.sh"
 "$top/qemu/patch.sh" || exit
-
-# Where the host's programs do not run, the tests bring all they need.
-static=
-[ "$arch" = x86_64 ] || static=STATIC=1
-suites=$build/$name/kselftest
-rm -rf "$suites"
-logged "building the selftests" "selftests-$name" make \
-	-C "$tree/tools/testing/selftests" TARGETS=user_events O="$obj" \
-	CC="ccache ${cross}gcc $cflags" ARCH="$karch" $static \
-	INSTALL_PATH="$suites" -j"$(nproc)" install
-[ -s "$suites/kselftest-list.txt" ] ||
-	fail "building the selftests" "$logs/selftests-$name.log"
-
-if [ "$arch" = x86_64 ] && ! grep -q '_32$' "$suites/kselftest-list.txt"; then
-	die "the selftests have no 32-bit programs: does 'gcc -m32' work?"
-fi
 
 console=$logs/test-$name-console.log
 output=$logs/test-$name.tap
