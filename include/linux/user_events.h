@@ -23,7 +23,8 @@ void user_event_mm_leave(struct task_struct *task);
  */
 static inline void user_events_fork(struct task_struct *child, u64 clone_flags)
 {
-	if (unlikely(READ_ONCE(current->user_event_mm) || child->user_event_mm))
+	if (unlikely(READ_ONCE(current->user_event_mm) ||
+		     READ_ONCE(child->user_event_mm)))
 		user_event_mm_clone(child, clone_flags);
 }
 

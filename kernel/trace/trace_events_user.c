@@ -2013,7 +2013,7 @@ static struct user_event_mm *task_owner(const struct task_struct *task)
 
 static bool attached_early(const struct task_struct *task)
 {
-	return (unsigned long)task->user_event_mm & ATTACHED_EARLY;
+	return (unsigned long)READ_ONCE(task->user_event_mm) & ATTACHED_EARLY;
 }
 
 static spinlock_t *own_siglock(void)
@@ -2030,7 +2030,7 @@ static void attach_threads(struct user_event_mm *owner)
 	guard(rcu)();
 	spin_lock_irq(own_siglock());
 	for_each_thread(current, t) {
-		if (t->user_event_mm || t->flags & PF_POSTCOREDUMP)
+		if (READ_ONCE(t->user_event_mm) || t->flags & PF_POSTCOREDUMP)
 			continue;
 		value = (unsigned long)owner;
 		if (READ_ONCE(t->__state) == TASK_NEW)
@@ -2126,7 +2126,7 @@ void user_event_mm_leave(struct task_struct *task)
 {
 	struct user_event_mm *owner = task_owner(task);
 
-	task->user_event_mm = NULL;
+	WRITE_ONCE(task->user_event_mm, NULL);
 	owner_detach(owner);
 }
 

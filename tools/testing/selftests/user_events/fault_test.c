@@ -585,13 +585,15 @@ UE_TEST_F(fault, register_in_page)
 	EXPECT_EQ(0, *self->ctx.shared);
 }
 
-/* The first four indexes of a file fit its table, the fifth makes it grow. */
+/* So many indexes of a file fit its first table, the next makes it grow. */
+#define TABLE_INDEXES	(sizeof(long) == 8 ? 5 : 12)
+
 static int fill_table(struct context *ctx)
 {
 	char name[32];
 	int ret = 0;
 
-	for (int i = 0; i < 4 && !ret; i++) {
+	for (int i = 0; i < TABLE_INDEXES && !ret; i++) {
 		snprintf(name, sizeof(name), "fault_index%d", i);
 		ret = ue_reg(ctx->fd, name, &ctx->words[i], 0, NULL);
 	}
@@ -599,16 +601,16 @@ static int fill_table(struct context *ctx)
 	return ret;
 }
 
-static int call_register_fifth(struct context *ctx)
+static int call_register_next(struct context *ctx)
 {
 	return ue_reg(ctx->fd, KEEP, ctx->words, 7, &ctx->index);
 }
 
-static int undo_register_fifth(struct context *ctx)
+static int undo_register_next(struct context *ctx)
 {
-	int ret = ctx->index != 4 || ue_unreg(ctx->fd, ctx->words, 7);
+	int ret = ctx->index != TABLE_INDEXES || ue_unreg(ctx->fd, ctx->words, 7);
 
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < TABLE_INDEXES; i++)
 		ret |= ue_unreg(ctx->fd, &ctx->words[i], 0);
 
 	return (ret ? -EBADMSG : 0) ?: reopen(ctx) ?: fill_table(ctx);
@@ -616,7 +618,7 @@ static int undo_register_fifth(struct context *ctx)
 
 UE_TEST_F(fault, index_table_grows)
 {
-	const struct operation op = { call_register_fifth, undo_register_fifth };
+	const struct operation op = { call_register_next, undo_register_next };
 
 	ASSERT_EQ(0, keep_one(&self->ctx));
 	ASSERT_EQ(0, fill_table(&self->ctx));

@@ -968,6 +968,7 @@ UE_TEST_F(ftrace, multi_format)
 		int index;
 	} format[2] = { 0 };
 	uint64_t wide = 0x1122334455667788ULL;
+	uint32_t narrow = 0x99aabbcc;
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
@@ -985,18 +986,18 @@ UE_TEST_F(ftrace, multi_format)
 	EXPECT_EQ(1, format[0].word);
 	EXPECT_EQ(1, format[1].word);
 
-	EXPECT_EQ(8, emit(self->fd, format[0].index, &wide, 4));
-	EXPECT_EQ(1, ft_got(&self->ft, &wide, 4));
+	EXPECT_EQ(8, emit(self->fd, format[0].index, &narrow, 4));
+	EXPECT_EQ(1, ft_got(&self->ft, &narrow, 4));
 	EXPECT_EQ(12, emit(self->fd, format[1].index, &wide, 8));
 	EXPECT_EQ(1, ft_got(&self->ft, &wide, 8));
 	EXPECT_EQ(-EINVAL, emit(self->fd, format[1].index, &wide, 4));
 
 	/* The text names the event and its format, or the event alone. */
-	EXPECT_EQ(8, emit(self->fd, format[0].index, &wide, 4));
+	EXPECT_EQ(8, emit(self->fd, format[0].index, &narrow, 4));
 	ASSERT_LT(0, ft_text(&self->ft, self->text, sizeof(self->text)));
 	pos = strstr(self->text, self->event);
 	ASSERT_TRUE(!!pos);
-	EXPECT_TRUE(text_has_number(pos, "a", 4, false, (uint32_t)wide));
+	EXPECT_TRUE(text_has_number(pos, "a", 4, false, narrow));
 
 	for (i = 0; i < 2; i++) {
 		EXPECT_EQ(0, ue_unreg(self->fd, &format[i].word, 0))
