@@ -466,7 +466,7 @@ UE_TEST_F(fault, register_second_word)
 	ASSERT_EQ(0, ue_reg(self->ctx.fd, "fault_old" FIELDS, self->ctx.words,
 			    1, NULL));
 	inject(_metadata, &self->ctx, &op);
-	EXPECT_LT(3, self->ctx.failed);
+	EXPECT_LE(3, self->ctx.failed);
 }
 
 static int call_register_untouched(struct context *ctx)
@@ -504,7 +504,7 @@ UE_TEST_F(fault, register_untouched_page)
 	ASSERT_EQ(0, ue_reg(self->ctx.fd, "fault_old" FIELDS, self->ctx.words,
 			    1, NULL));
 	inject(_metadata, &self->ctx, &op);
-	EXPECT_LT(3, self->ctx.failed);
+	EXPECT_LE(3, self->ctx.failed);
 }
 
 static int call_register_persist(struct context *ctx)
