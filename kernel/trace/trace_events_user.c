@@ -628,6 +628,14 @@ static const char * const loss_names[NR_LOSSES] = {
 };
 
 /**
+ * struct user_event_losses - records that an event lost
+ * @count: by who lost it and why
+ */
+struct user_event_losses {
+	atomic_long_t			count[NR_CONSUMERS][NR_LOSSES];
+};
+
+/**
  * struct user_event_files - the ftrace instances that record an event
  * @rcu: freed after readers
  * @nr: elements of @file
@@ -648,6 +656,7 @@ struct user_event_files {
  * @call: what ftrace, perf and BPF know of the event
  * @group: group it belongs to
  * @fields: fields as ftrace wants them
+ * @losses: owned, there since the first consumer
  * @persistent: the registry holds a reference, event_mutex
  * @refs: one each for the registry, an index of a file, an enabler, an
  *	instance that records, perf. Drops to 0 only under event_mutex, and
@@ -660,7 +669,6 @@ struct user_event_files {
  * @orphan_link: in user_event_orphans while that holds a reference
  * @dyn_event: in the list of dynamic_events
  * @rcu: freed after readers of the registry
- * @lost: records lost, written only where one is
  *
  * The first part is what a write reads; nothing of it is written while
  * consumers neither come nor go.
@@ -673,6 +681,7 @@ struct user_event {
 	struct trace_event_call		call;
 	struct user_event_group		*group;
 	struct list_head		fields;
+	struct user_event_losses	*losses;
 
 	refcount_t			refs ____cacheline_aligned_in_smp;
 	bool				persistent;
@@ -684,7 +693,6 @@ struct user_event {
 	struct list_head		orphan_link;
 	struct dyn_event		dyn_event;
 	struct rcu_head			rcu;
-	atomic_long_t			lost[NR_CONSUMERS][NR_LOSSES];
 };
 
 /* What the registry is searched for. */
@@ -794,6 +802,7 @@ static void user_event_free(struct user_event *event)
 	if (event->tracepoint.name != event->format->name)
 		kfree(event->tracepoint.name);
 	format_free(event->format);
+	kfree(event->losses);
 	kmem_cache_free(event_cache, event);
 }
 
@@ -2504,6 +2513,22 @@ static void consumers_changed(struct user_event *event)
 	update_enablers(event);
 }
 
+/* Most events are never traced and need no counters. */
+static int prepare_losses(struct user_event *event)
+{
+	struct user_event_losses *losses;
+
+	lockdep_assert_held(&event_mutex);
+
+	if (event->losses)
+		return 0;
+	losses = kzalloc(sizeof(*losses), GFP_KERNEL);
+	if (!losses)
+		return -ENOMEM;
+	WRITE_ONCE(event->losses, losses);
+	return 0;
+}
+
 static int user_event_reg(struct trace_event_call *call, enum trace_reg type,
 			  void *data)
 {
@@ -2512,7 +2537,7 @@ static int user_event_reg(struct trace_event_call *call, enum trace_reg type,
 
 	switch (type) {
 	case TRACE_REG_REGISTER:
-		ret = add_file(event, data);
+		ret = prepare_losses(event) ?: add_file(event, data);
 		if (ret)
 			return ret;
 		break;
@@ -2523,6 +2548,9 @@ static int user_event_reg(struct trace_event_call *call, enum trace_reg type,
 		return 0;
 #ifdef CONFIG_PERF_EVENTS
 	case TRACE_REG_PERF_REGISTER:
+		ret = prepare_losses(event);
+		if (ret)
+			return ret;
 		/* Pairs with deliver(), which then finds call->perf_events. */
 		smp_store_release(&event->perf, true);
 		break;
@@ -2598,7 +2626,11 @@ struct user_event_stage {
 static unsigned int lose(struct user_event *event, enum user_event_consumer consumer,
 			 enum user_event_loss reason)
 {
-	atomic_long_inc(&event->lost[consumer][reason]);
+	struct user_event_losses *losses = READ_ONCE(event->losses);
+
+	/* Else the consumer has just come, on another CPU. */
+	if (likely(losses))
+		atomic_long_inc(&losses->count[consumer][reason]);
 	return BIT(reason);
 }
 
@@ -3829,7 +3861,7 @@ static void show_losses(struct seq_file *m, struct user_event *event)
 		bool first = true;
 
 		for (reason = 0; reason < NR_LOSSES; reason++) {
-			count = atomic_long_read(&event->lost[consumer][reason]);
+			count = atomic_long_read(&event->losses->count[consumer][reason]);
 			if (!count)
 				continue;
 			if (!lost)
@@ -3847,10 +3879,11 @@ static void show_losses(struct seq_file *m, struct user_event *event)
 
 static bool has_losses(struct user_event *event)
 {
+	struct user_event_losses *losses = event->losses;
 	int i;
 
-	for (i = 0; i < NR_CONSUMERS * NR_LOSSES; i++) {
-		if (atomic_long_read(&event->lost[i / NR_LOSSES][i % NR_LOSSES]))
+	for (i = 0; losses && i < NR_CONSUMERS * NR_LOSSES; i++) {
+		if (atomic_long_read(&losses->count[i / NR_LOSSES][i % NR_LOSSES]))
 			return true;
 	}
 	return false;
@@ -3876,7 +3909,8 @@ static int status_show(struct seq_file *m, void *v)
 		seq_puts(m, " ftrace");
 	if (event->perf)
 		seq_puts(m, " perf");
-	show_losses(m, event);
+	if (event->losses)
+		show_losses(m, event);
 	seq_putc(m, '\n');
 
 	/* A line that did not fit is shown again. */
