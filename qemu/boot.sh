@@ -25,6 +25,7 @@ kernel reports a bug on its console.
   -i         count instructions: 1 ns of the guest's clock is one instruction
   -s         interactive: COMMAND gets the terminal
   -b         bugs on the console are not looked for
+  -r FILE    data races count only where a function in FILE has part
 END
 }
 
@@ -43,7 +44,8 @@ console=$logs/console.log
 icount=
 interactive=
 bugs=yes
-while getopts k:A:I:c:m:a:w:t:l:isbh option; do
+symbols=
+while getopts k:A:I:c:m:a:w:t:l:r:isbh option; do
 	case $option in
 	k) kernel=$OPTARG ;;
 	A) arch=$OPTARG ;;
@@ -54,6 +56,7 @@ while getopts k:A:I:c:m:a:w:t:l:isbh option; do
 	w) writable=$OPTARG ;;
 	t) limit=$OPTARG ;;
 	l) console=$OPTARG ;;
+	r) symbols=$OPTARG ;;
 	i) icount=yes ;;
 	s) interactive=yes ;;
 	b) bugs= ;;
@@ -206,7 +209,7 @@ if [ ! -s "$job/status" ]; then
 	cat "$job/err" >&2
 	fail "the guest died: it" "$console"
 fi
-if [ -n "$bugs" ] && ! "$top/qemu/splats.sh" "$console" >&2; then
+if [ -n "$bugs" ] && ! "$top/qemu/splats.sh" "$console" "$symbols" >&2; then
 	exit 125
 fi
 exit "$(cat "$job/status")"

@@ -98,7 +98,7 @@ programs()
 				-o "$work/sample" "$sample" || return
 		done
 		mkdir -p "$work/bpf-$cc"
-		make -C samples/user_events OUT="$work/bpf-$cc" CC=$cc \
+		make -C samples/user_events OUT="$work/bpf-$cc" CC="$cc" \
 			CFLAGS="-O2 -Wall -Wextra -Werror" || return
 	done
 }

@@ -65,11 +65,17 @@ case $config in
 gcov)
 	options=GCOV_PROFILE_trace_events_user.o=y
 	;;
-debug | kcsan)
+debug)
 	# Shadow memory, and several times as many instructions.
 	memory=2048
 	testlimit=3600
 	options=KCOV_INSTRUMENT_trace_events_user.o=y
+	;;
+kcsan)
+	memory=2048
+	testlimit=3600
+	# Look closely: emulated, a test makes fewer accesses than on hardware.
+	bootargs="kcsan.skip_watch=400 kcsan.udelay_task=200"
 	;;
 esac
 

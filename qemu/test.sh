@@ -42,7 +42,15 @@ initramfs()
 	(cd "$root" && find . | cpio -o -H newc >"$root.cpio")
 }
 
-set -- -k "$build/$name/$image" -A "$arch" -l "$console" -m "$memory" \
+# KCSAN watches the whole kernel; our functions are what is tested.
+symbols=
+if [ "$config" = kcsan ]; then
+	symbols=$results/symbols
+	nm "$obj/kernel/trace/trace_events_user.o" |
+		awk '$2 ~ /[tT]/ { print $3 }' >"$symbols"
+fi
+
+set -- -k "$build/$name/$image" -A "$arch" -l "$console" -m "$memory" -r "$symbols" \
 	-a "kunit.enable=1 kunit.filter_glob=user_event* $bootargs" -t "$testlimit"
 if [ "$arch" = x86_64 ]; then
 	# shellcheck disable=SC2086 # options
