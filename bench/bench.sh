@@ -70,5 +70,5 @@ END
 ![How costs grow with the number of events](scaling.svg)
 END
 } >"$bench/results.md"
-cp "$work/scaling.svg" "$bench/scaling.svg"
+sed 's/[[:space:]]*$//' "$work/scaling.svg" >"$bench/scaling.svg"
 echo "Written: bench/results.md, bench/scaling.svg"

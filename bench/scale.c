@@ -720,6 +720,6 @@ void bench_memory(void)
 void scale_init(void)
 {
 	sums = mmap(NULL, sizeof(*sums), PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	REQUIRE(sums != MAP_FAILED);
 }
