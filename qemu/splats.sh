@@ -21,7 +21,7 @@ others_races()
 {
 	awk '
 	FNR == NR { ours[$1] = 1; next }
-	{ line[FNR] = $0; last = FNR }
+	{ sub(/\r$/, ""); line[FNR] = $0; last = FNR }
 	/=====$/ { open = open ? 0 : FNR; skip = 0 }
 	open && /BUG: KCSAN: / {
 		skip = 1
