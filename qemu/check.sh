@@ -32,9 +32,9 @@ step()
 }
 
 cd "$top" || exit
-sources=$(find include kernel samples tools -name '*.[ch]' | LC_ALL=C sort)
-files=$(find Documentation include kernel samples tools bench qemu .ci Makefile \
-	README.md -type f ! -name '*.o' ! -name '*~' | LC_ALL=C sort)
+files=$(our_files Documentation include kernel samples tools bench qemu .ci \
+	Makefile README.md)
+sources=$(echo "$files" | grep -E '^(include|kernel|samples|tools)/.*\.[ch]$')
 # shellcheck disable=SC2086 # a list of names
 scripts=$(grep -lE '^#!/bin/sh|shellcheck shell=sh' $files)
 

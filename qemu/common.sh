@@ -48,3 +48,22 @@ lock()
 	exec 9>"$build/state/$1.lock"
 	flock -n 9 || { echo "Waiting for another build"; flock 9; }
 }
+
+# our_files PATH...: our files at and below these paths, relative to $top: those
+# that git knows or would add, so nothing that was built among them. Where there
+# is no repository, those that do not look built.
+our_files()
+(
+	cd "$top" || exit
+	if [ -e .git ] && git rev-parse --git-dir >/dev/null 2>&1; then
+		git ls-files --cached --others --exclude-standard \
+			-x '*~' -x '.*.sw?' -- "$@"
+	else
+		find "$@" -type f ! -name '*.o' ! -name '*.cmd' ! -name '*.pyc' \
+			! -name '*~' ! -name '.*.sw?' ! -path '*/user_events/ring' \
+			! -path 'samples/*/user_events_*[!c]'
+	fi | LC_ALL=C sort -u | while read -r file; do
+		# git also knows those that were deleted since the last commit.
+		[ ! -f "$file" ] || echo "$file"
+	done
+)

@@ -85,11 +85,10 @@ sync_tree()
 	done || die "patches/ change a file that $package does not have"
 	logged "applying patches/" patches apply "$stage"
 
-	for dir in Documentation include kernel samples tools; do
-		[ ! -d "$top/$dir" ] || (cd "$top" && find "$dir" -type f \
-			! -name '*.o' ! -name '*.cmd' ! -name '*~' ! -name '.*.sw?' \
-			-exec cp --parents -p {} "$stage" \;)
-	done
+	our_files Documentation include kernel samples tools >"$stage.files"
+	[ -s "$stage.files" ] || die "there are none of our files in $top"
+	(cd "$top" && xargs cp --parents -p -t "$stage") <"$stage.files" ||
+		die "cannot copy our files to $stage"
 
 	# What was ours in the last sync and is no more: gone, or as in the base.
 	(cd "$stage" && find . -type f | sort) >"$state/files.new"
