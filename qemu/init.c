@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 static const char ports[] = "/sys/class/virtio-ports";
+static const char data[] = "/sys/kernel/tracing/user_events_data";
 
 static void mount_at(const char *type, const char *path)
 {
@@ -55,6 +56,7 @@ static FILE *open_port(const char *wanted)
 	return fopen("/dev/console", "w");
 }
 
+/* Returns the test's exit status, or -1 if it cannot be run. */
 static int run(FILE *out, const char *test)
 {
 	char path[512], line[4096];
@@ -68,6 +70,11 @@ static int run(FILE *out, const char *test)
 		return -1;
 
 	pid = fork();
+	if (pid < 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return -1;
+	}
 	if (!pid) {
 		dup2(fds[1], 1);
 		dup2(fds[1], 2);
@@ -93,11 +100,34 @@ static int run(FILE *out, const char *test)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* The kernel hands on what it is told of: "cpus=", of boot.sh. */
+static int cpus_missing(FILE *out)
+{
+	const char *asked = getenv("cpus");
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (asked && atoi(asked) == cpus)
+		return 0;
+	fprintf(out, "error: the guest has %ld CPUs, not %s\n", cpus,
+		asked ?: "what was asked for");
+	return 1;
+}
+
+/* Without it every test is skipped. */
+static int data_missing(FILE *out)
+{
+	if (!access(data, F_OK))
+		return 0;
+	fprintf(out, "error: there is no %s\n", data);
+	return 1;
+}
+
 int main(void)
 {
 	char test[256];
 	FILE *out, *list, *report;
 	int number = 0;
+	int failed;
 	int status;
 
 	mount_at("devtmpfs", "/dev");
@@ -110,7 +140,8 @@ int main(void)
 
 	out = open_port("out");
 	list = fopen("/tests/list", "r");
-	while (out && list && fgets(test, sizeof(test), list)) {
+	failed = !out || !list || cpus_missing(out) || data_missing(out);
+	while (!failed && fgets(test, sizeof(test), list)) {
 		test[strcspn(test, "\n")] = '\0';
 		number++;
 
@@ -129,7 +160,7 @@ int main(void)
 
 	report = open_port("status");
 	if (report) {
-		fprintf(report, "0\n");
+		fprintf(report, "%d\n", failed);
 		fclose(report);
 	}
 	sync();

@@ -107,7 +107,7 @@ build_kernel()
 	begin=$(date +%s)
 	(how="exec" && kmake "$@") >"$log" 2>&1 </dev/null &
 	maker=$!
-	progress &
+	progress 9>&- &
 	watcher=$!
 	trap 'kill $maker $watcher 2>/dev/null; exit 130' INT TERM HUP
 	wait $maker

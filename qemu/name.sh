@@ -40,7 +40,7 @@ i386)
 	image_path=arch/x86/boot/bzImage
 	cflags=-m32
 	packages=i386
-	objects=1100
+	objects=1270
 	;;
 s390x)
 	karch=s390

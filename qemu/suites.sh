@@ -8,9 +8,11 @@
 "$top/qemu/kernel.sh" "$name" || exit
 "$top/qemu/kernel.sh" "$name" headers || exit
 
-# Where the host's programs do not run, the tests bring all they need.
+# Where the host's programs do not run, the tests bring all they need. On i386
+# the 32-bit programs would be the others once more.
 static=
 [ "$arch" = x86_64 ] || static=STATIC=1
+[ "$arch" != i386 ] || static="$static CAN_BUILD_32=0"
 suites=$build/$name/kselftest
 rm -rf "$suites"
 logged "building the selftests" "selftests-$name" make \
