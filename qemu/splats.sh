@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # splats.sh LOG [SYMBOLS]: fail, and show them, if the kernel reported bugs in
-# LOG. With SYMBOLS, a file of functions, data races that are between others are
-# none: the rest of the kernel has its own.
+# LOG. With SYMBOLS, a file of functions, a data race that names none of them, not
+# even as a caller, is none: the rest of the kernel has its own.
+
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
 
 bugs='WARNING:|BUG:|Oops|Kernel panic|general protection fault|unable to handle'
 bugs="$bugs|cut here|Call Trace|INFO: (task|rcu|trying)|rcu.*stall|soft lockup"
@@ -15,35 +18,51 @@ bugs="$bugs|kmemleak: [1-9]|unreferenced object|turning off the locking"
 # How the tools introduce themselves at boot is not a report.
 quiet='kasan: KernelAddressSanitizer initialized|kcsan: (enabled|strict|non-strict|selftest)'
 
-# A report of a race is enclosed in lines of '=', and its second line names the
-# two functions, or one. Lines keep their numbers.
+# Take out the titles of others' races, which is what makes them reports. The
+# lines in between stay: other CPUs may report something else meanwhile.
+# Lines keep their numbers.
 others_races()
 {
 	awk '
 	FNR == NR { ours[$1] = 1; next }
-	{ sub(/\r$/, ""); line[FNR] = $0; last = FNR }
-	/=====$/ { open = open ? 0 : FNR; skip = 0 }
-	open && /BUG: KCSAN: / {
-		skip = 1
-		for (i = 1; i <= NF; i++)
-			if ($i in ours)
-				skip = 0
+	{ line[FNR] = $0 }
+	/BUG: KCSAN: / { title = FNR; foreign[title] = 1 }
+	title {
+		for (i = 1; i <= NF; i++) {
+			name = $i
+			sub(/\+0x.*/, "", name)
+			sub(/\r$/, "", name)
+			if (name in ours)
+				delete foreign[title]
+		}
 	}
-	skip { line[FNR] = "" }
+	/Reported by Kernel Concurrency Sanitizer/ { title = 0 }
 	END {
-		for (i = 1; i <= last; i++)
-			print line[i]
+		for (i = 1; i <= FNR; i++)
+			print i in foreign ? "" : line[i]
 	}' "$2" "$1"
 }
 
+# What grep finds, which may be nothing, but not an error.
+lines()
+{
+	grep -a "$@" || [ $? = 1 ]
+}
+
+[ -s "$1" ] || die "the console's log $1 is missing or empty"
+work=$(mktemp -d) || exit
+trap 'rm -rf "$work"' EXIT
 text=$1
 if [ -n "$2" ]; then
-	text=$(mktemp) || exit
-	trap 'rm -f "$text"' EXIT
-	others_races "$1" "$2" >"$text"
+	[ -s "$2" ] || die "the list of functions $2 is missing or empty"
+	text=$work/text
+	others_races "$1" "$2" >"$text" || die "cannot look for data races in $1"
 fi
-found=$(grep -nE "$bugs" "$text" | grep -vE "$quiet" | head -n 40)
-[ -n "$found" ] || exit 0
+{
+	lines -nE "$bugs" "$text" >"$work/all" &&
+	lines -vE "$quiet" "$work/all" >"$work/found"
+} || die "cannot look for bugs in $1"
+[ -s "$work/found" ] || exit 0
 echo "error: the kernel reported bugs, see $1:"
-echo "$found" | sed 's/^/  | /'
+head -n 40 "$work/found" | sed 's/^/  | /'
 exit 1
