@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# tap.awk -v cases=N -v status=N LISTED KUNIT KSELFTESTS
+# tap.awk -v cases=N -v status=N [-v mayskip="PROGRAM..."] LISTED KUNIT KSELFTESTS
 #
 # Sum up what KUnit and the kselftests reported. What was planned and did not
 # report has failed: the cases of a KUnit suite, the programs in LISTED and the
-# tests that each of them announced.
+# tests that each of them announced. So has a program that skipped all of its
+# tests, but one of mayskip.
 
 function count(suite, line)
 {
@@ -76,6 +77,15 @@ END {
 	for (suite in expected)
 		if (!(suite in ended))
 			fail(suite, 1, "did not run to its end")
+
+	split(mayskip, names)
+	for (i in names)
+		optional[names[i]] = 1
+	for (i = 1; i <= suites; i++) {
+		suite = order[i]
+		if (!passed[suite] && !failed[suite] && !(suite in optional))
+			fail(suite, 1, "skipped all of its tests")
+	}
 
 	printf "\n%-28s %8s %8s %8s\n", "suite", "passed", "failed", "skipped"
 	for (i = 1; i <= suites; i++) {

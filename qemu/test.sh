@@ -46,8 +46,9 @@ initramfs()
 symbols=
 if [ "$config" = kcsan ]; then
 	symbols=$results/symbols
-	nm "$obj/kernel/trace/trace_events_user.o" |
+	"${cross}nm" "$obj/kernel/trace/trace_events_user.o" |
 		awk '$2 ~ /[tT]/ { print $3 }' >"$symbols"
+	[ -s "$symbols" ] || die "there are no functions in trace_events_user.o"
 fi
 
 set -- -k "$build/$name/$image" -A "$arch" -l "$console" -m "$memory" -r "$symbols" \
@@ -66,10 +67,10 @@ echo "Booting build/$name/$image"
 	echo $? >"$results/status"
 } | tee "$output"
 
-# KUnit reports on the console, each line with its time.
+# KUnit reports on the console, each line with its time and a carriage return.
 kunit=$results/kunit.tap
 awk '
-{ sub(/^\[ *[0-9.]+\] /, "") }
+{ sub(/^\[ *[0-9.]+\] /, ""); sub(/\r$/, "") }
 /^KTAP version/ { inside = 1 }
 inside { print }
 inside && /^1\.\.[0-9]+/ { left = substr($1, 4) + 1 }
@@ -80,5 +81,9 @@ cat "$kunit"
 
 cases=$(grep -c '^[[:space:]]*KUNIT_CASE' "$top/kernel/trace/trace_events_user_test.c")
 [ "$config" != gcov ] || "$top/qemu/coverage.sh" "$name"
+
+# Without fault injection in the kernel no test of fault_test can run.
+mayskip=
+grep -q '^CONFIG_FAULT_INJECTION_DEBUG_FS=y' "$obj/.config" || mayskip=fault_test
 awk -f "$top/qemu/tap.awk" -v cases="$cases" -v status="$(cat "$results/status")" \
-	"$listed" "$kunit" "$output"
+	-v mayskip="$mayskip" "$listed" "$kunit" "$output"
