@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# run-guest.sh SAMPLE: in the guest, trace the sample's events with ftrace, perf
-# and bpftrace. Each must get exactly what the sample wrote.
+# run-guest.sh SAMPLE: in the guest, trace the sample's events with ftrace and
+# perf. Each must get exactly what the sample wrote.
 
 sample=$1
 events=1000

@@ -20,5 +20,5 @@ logged "building the sample" sample cc -O2 -Wall -Werror \
 	"$top/samples/user_events/user_events_example.c"
 
 echo "Booting build/$name/$image"
-"$top/qemu/boot.sh" -k "$build/$name/$image" -t 120 -l "$logs/run.log" \
-	"$top/qemu/run-guest.sh" "$sample"
+"$top/qemu/boot.sh" -k "$build/$name/$image" -m "$memory" -t 120 \
+	-l "$logs/run.log" "$top/qemu/run-guest.sh" "$sample"
