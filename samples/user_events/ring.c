@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Attaches the BPF program of ring.bpf.c to the event user_events_example and
- * prints what the program sends through its ring buffer:
+ * prints what the program sends through its ring buffer. In this directory, with
+ * the headers of the kernel installed, and as root to run them:
  *
- *	make -C samples/user_events
+ *	make
+ *	cc -o user_events_example user_events_example.c
  *	./user_events_example 1000 &
  *	./ring ring.bpf.o 10
  *
