@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "user_events_selftests.h"
+#include "process.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
@@ -36,19 +37,6 @@ static void __attribute__((constructor)) executed(void)
 {
 	if (getenv(EXEC_ENV))
 		_exit(EXECUTED);
-}
-
-static long page_size(void)
-{
-	return sysconf(_SC_PAGESIZE);
-}
-
-static void *map_pages(int count)
-{
-	void *mem = mmap(NULL, count * page_size(), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return mem == MAP_FAILED ? NULL : mem;
 }
 
 /* What the page tables have at an address, without touching it. */
@@ -70,25 +58,6 @@ static void wait_present(const void *addr)
 {
 	while (!(page_entry(addr) & PAGEMAP_PRESENT))
 		usleep(1000);
-}
-
-static void wait_word(const uint32_t *word, uint32_t value)
-{
-	while (*word != value)
-		usleep(100);
-}
-
-/* One byte to the other side, or from it: steps of two processes. */
-static int tell(int sock)
-{
-	return write(sock, "", 1) == 1 ? 0 : -EPIPE;
-}
-
-static int hear(int sock)
-{
-	char byte;
-
-	return read(sock, &byte, 1) == 1 ? 0 : -EPIPE;
 }
 
 FIXTURE(enable) {

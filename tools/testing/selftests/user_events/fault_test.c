@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "consumer.h"
+#include "process.h"
 
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
 #define DEBUGFS		"/sys/kernel/debug/"
@@ -94,11 +95,6 @@ struct operation {
 FIXTURE(fault) {
 	struct context ctx;
 };
-
-static long page_size(void)
-{
-	return sysconf(_SC_PAGESIZE);
-}
 
 static int fail_nth(int nth, int n)
 {

@@ -22,6 +22,7 @@
 #include <linux/userfaultfd.h>
 
 #include "user_events_selftests.h"
+#include "process.h"
 
 #define PROCESSES	300
 
@@ -37,37 +38,6 @@ struct context {
 	char dir[64];
 	bool mounted;
 };
-
-static long page_size(void)
-{
-	return sysconf(_SC_PAGESIZE);
-}
-
-static int tell(int sock)
-{
-	return write(sock, "", 1) == 1 ? 0 : -EPIPE;
-}
-
-static int hear(int sock)
-{
-	char byte;
-
-	return read(sock, &byte, 1) == 1 ? 0 : -EPIPE;
-}
-
-static void wait_word(uint32_t *word, uint32_t value)
-{
-	while (*word != value)
-		usleep(100);
-}
-
-static void *map_page(void)
-{
-	void *mem = mmap(NULL, page_size(), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return mem == MAP_FAILED ? NULL : mem;
-}
 
 /* A child does not outlive the test, however that ends. */
 static pid_t fork_child(void)
@@ -344,7 +314,7 @@ static int held_map(struct held *held, struct context *ctx, enum how how)
 	};
 
 	if (how == BY_USERFAULTFD) {
-		held->page = map_page();
+		held->page = map_pages(1);
 		return held->page ? 0 : -ENOMEM;
 	}
 
@@ -414,7 +384,7 @@ static int held_answer(struct held *held)
  */
 static int everything_else(int fd, const char *held_event)
 {
-	uint32_t *page = map_page();
+	uint32_t *page = map_pages(1);
 	uint32_t word = 0;
 	char line[256];
 	int other = ue_open();
@@ -675,7 +645,7 @@ UE_TEST_F(hold, held_in_its_own_call)
 UE_TEST_F(hold, many_processes)
 {
 	pid_t *pids = calloc(PROCESSES, sizeof(*pids));
-	uint32_t *page = map_page();
+	uint32_t *page = map_pages(1);
 	int ret = 0, killed = 0;
 	struct held held;
 
@@ -832,7 +802,7 @@ static void *map_direct(void *arg)
 
 static void lock_process(struct context *ctx, const char *event)
 {
-	uint32_t *word = map_page();
+	uint32_t *word = map_pages(1);
 	int file = fuse_open_file(ctx->dir, 0);
 	int direct = fuse_open_file(ctx->dir, O_APPEND);
 	pthread_t thread;

@@ -14,6 +14,7 @@
 #include <sys/uio.h>
 
 #include "user_events_selftests.h"
+#include "process.h"
 
 #define MAX_PAGES	16
 
@@ -25,11 +26,6 @@ static void __attribute__((constructor)) executed(void)
 {
 	if (getenv(EXEC_ENV))
 		_exit(EXECUTED);
-}
-
-static long page_size(void)
-{
-	return sysconf(_SC_PAGESIZE);
 }
 
 /* Maps pages of the kernel's, or says why not. */
@@ -54,18 +50,6 @@ static int map_error(int fd, int pages, int prot, int flags, off_t offset)
 	munmap(mem, pages * page_size());
 
 	return 0;
-}
-
-static int tell(int sock)
-{
-	return write(sock, "", 1) == 1 ? 0 : -EPIPE;
-}
-
-static int hear(int sock)
-{
-	char byte;
-
-	return read(sock, &byte, 1) == 1 ? 0 : -EPIPE;
 }
 
 FIXTURE(page) {

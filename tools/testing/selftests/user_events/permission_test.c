@@ -12,6 +12,7 @@
 #include <linux/capability.h>
 
 #include "consumer.h"
+#include "process.h"
 
 #ifndef CAP_PERFMON
 #define CAP_PERFMON	38
@@ -46,23 +47,6 @@ struct context {
 FIXTURE(permission) {
 	struct context ctx;
 };
-
-static long page_size(void)
-{
-	return sysconf(_SC_PAGESIZE);
-}
-
-static int tell(int sock)
-{
-	return write(sock, "", 1) == 1 ? 0 : -EPIPE;
-}
-
-static int hear(int sock)
-{
-	char byte;
-
-	return read(sock, &byte, 1) == 1 ? 0 : -EPIPE;
-}
 
 /* Becomes somebody else, in @group, and keeps no capability but one. */
 static int become(uid_t user, gid_t group, int cap, bool effective)

@@ -13,6 +13,7 @@
 
 #include "consumer.h"
 #include "crew.h"
+#include "process.h"
 
 #include <linux/sched.h>
 #include <sys/mount.h>
@@ -21,25 +22,6 @@
 static unsigned int draw(unsigned int *seed, unsigned int below)
 {
 	return (unsigned int)rand_r(seed) / 16 % below;
-}
-
-static long page_size(void)
-{
-	return sysconf(_SC_PAGESIZE);
-}
-
-static void *map_pages(int count)
-{
-	void *mem = mmap(NULL, count * page_size(), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return mem == MAP_FAILED ? NULL : mem;
-}
-
-static void wait_word(const uint32_t *word, uint32_t value)
-{
-	while (*word != value)
-		usleep(100);
 }
 
 /* Whether a call says that the event it names has gone meanwhile. */
