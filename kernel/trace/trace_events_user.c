@@ -15,12 +15,13 @@
  *
  * Locks, outermost first:
  *
- *   user_event_file.lock   the index table of one open file (writers)
  *   event_mutex            the registry, consumers coming and going, the
  *                          enablers of an event and of a set, every word
  *                          that is written in the memory of a program
  *   mmap_lock              only tried while event_mutex is held; waited for
  *                          only by those who hold nothing
+ *   user_event_file.lock   the index table of one open file, for writers, and
+ *                          its pages: mmap() holds mmap_lock
  *   user_event_pages.lock  pages of enable words, bits that are registered
  *   owners_lock (spin)     owners of a set, user_event_seq
  *   siglock (spin)         who is attached to an owner
@@ -69,7 +70,10 @@
 /* Most bytes the declared fields of an event may take. */
 #define USER_EVENT_MAX_FIELDS_SIZE	SZ_64K
 
-/* No consumer takes a record of more: the largest sub-buffer of ftrace. */
+/*
+ * No consumer takes a record of more: the largest sub-buffer of ftrace, whose
+ * write counter has 20 bits, whatever the size of a page.
+ */
 #define USER_EVENT_MAX_RECORD		SZ_1M
 
 /* Records of up to this many bytes are staged on the stack: 1 KiB and change. */
