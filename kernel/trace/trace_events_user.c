@@ -82,6 +82,15 @@
 /* Pages of enable words that one open file may map. */
 #define USER_EVENT_MAX_PAGES		16
 
+/*
+ * What separates words. isspace() has 0xa0 as well, which is no space in UTF-8
+ * but a part of letters.
+ */
+#define USER_EVENT_SPACES		" \t\n\v\f\r"
+
+/* Lists that the multi-format events of a group are spread over: 2^10. */
+#define USER_EVENT_MULTI_BITS		10
+
 /* How often a page is faulted in for one update of a word. */
 #define USER_EVENT_FAULT_ATTEMPTS	10
 
@@ -198,17 +207,19 @@ static u32 char_array_size(const char *type)
 	return size <= 1024 ? size : 0;
 }
 
+static bool is_blank(const char *text)
+{
+	return !text[strspn(text, USER_EVENT_SPACES)];
+}
+
 /* Cut the next word off *text, NULL where none is left. */
 static char *next_word(char **text)
 {
-	char *word = skip_spaces(*text);
-	char *end = word;
+	char *word = *text + strspn(*text, USER_EVENT_SPACES);
+	char *end = word + strcspn(word, USER_EVENT_SPACES);
 
 	if (!*word)
 		return NULL;
-
-	while (*end && !isspace(*end))
-		end++;
 
 	*text = end;
 	if (*end) {
@@ -229,10 +240,23 @@ static bool misleads_filters(const char *word)
 	       strstr(word, "cpumask_t");
 }
 
+/* For isalpha() and the like, the letters of Latin-1 are letters as well. */
+static bool is_ascii(const char *text)
+{
+	while (*text && isascii(*text))
+		text++;
+	return !*text;
+}
+
+static bool is_identifier(const char *word)
+{
+	return is_ascii(word) && is_good_name(word);
+}
+
 /* Words of a location's type: letters, digits, and what arrays need. */
 static bool is_type_word(const char *word)
 {
-	if (misleads_filters(word))
+	if (misleads_filters(word) || !is_ascii(word))
 		return false;
 
 	while (isalnum(*word) || *word == '_' || *word == '[' || *word == ']' ||
@@ -260,7 +284,7 @@ static int parse_struct(struct user_event_field *field, char *type, char *text)
 	const char *name = next_word(&text);
 	const char *size = next_word(&text);
 
-	if (!size || next_word(&text) || !is_good_name(tag) ||
+	if (!size || next_word(&text) || !is_identifier(tag) ||
 	    misleads_filters(tag) || !isdigit(size[0]) || kstrtou32(size, 10, &field->size) ||
 	    !field->size)
 		return -EINVAL;
@@ -336,7 +360,7 @@ static int parse_field(struct user_event_field *field, char *text)
 		ret = parse_plain(field, type, text);
 	}
 
-	if (!ret && !is_good_name(field->name))
+	if (!ret && !is_identifier(field->name))
 		ret = -EINVAL;
 	return ret;
 }
@@ -365,7 +389,7 @@ static int parse_fields(struct user_event_format *format, char *text)
 
 	while ((part = strsep(&text, ";"))) {
 		/* Nothing behind the last ';', or one ';' and no field at all */
-		if (!*skip_spaces(part) && !*skip_spaces(text ?: part) &&
+		if (is_blank(part) && is_blank(text ?: part) &&
 		    (!text || !format->nr_fields))
 			break;
 
@@ -550,15 +574,14 @@ static struct user_event_format *format_parse(const char *command)
 
 	name = (char *)format + head;
 	memcpy(name, command, c - command + 1);
-	for (rest = name; *rest && !isspace(*rest) && *rest != ';'; rest++)
-		;
+	rest = name + strcspn(name, USER_EVENT_SPACES ";");
 
 	/* The ';' of "name;" ends an empty field list. */
 	if (*rest) {
 		bool empty = *rest == ';';
 
 		*rest++ = '\0';
-		if (empty && *skip_spaces(rest))
+		if (empty && !is_blank(rest))
 			return ERR_PTR(-EINVAL);
 	}
 

@@ -139,6 +139,11 @@ static const struct bad_case bad_cases[] = {
 	{ "size for a location", "e __data_loc char[] a 4" },
 	{ "field name starts with a digit", "e u32 1a" },
 	{ "field name with a dash", "e u32 a-b" },
+	{ "field name with a letter of Latin-1", "e u32 \xe9" },
+	{ "struct tag with a letter of Latin-1", "e struct f\xe9 a 4" },
+	{ "location of a word with a letter of Latin-1", "e __rel_loc \xe9 a" },
+	{ "space of Latin-1", "e u32\240a" },
+	{ "space of Latin-1 for a field", "e u32 a;\xa0" },
 	{ "comma between fields", "e u32 a, u32 b" },
 	{ "empty field", "e u32 a;; u32 b" },
 	{ "two trailing ;", "e u32 a;;" },
@@ -270,6 +275,23 @@ static void format_offsets(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, format->nr_locations, 1);
 }
 
+/* 0xa0 is a space to isspace(), and here the second byte of a letter. */
+static void format_name_in_utf8(struct kunit *test)
+{
+	const char *name = "voil\xc3\xa0";
+	const struct user_event_format *format;
+
+	format = parse(test, "voil\xc3\xa0 u32 a");
+	KUNIT_EXPECT_STREQ(test, format->name, name);
+	KUNIT_EXPECT_EQ(test, format->nr_fields, 1);
+	KUNIT_EXPECT_STREQ(test, parse(test, name)->name, name);
+	KUNIT_EXPECT_STREQ(test, parse(test, "voil\xc3\xa0;")->name, name);
+
+	/* What does separate words. */
+	format = parse(test, "e\tu32\na\v;\fu8\rb");
+	KUNIT_EXPECT_TRUE(test, formats_match(format, parse(test, "e u32 a; u8 b")));
+}
+
 static void format_print_fmt_of_many(struct kunit *test)
 {
 	KUNIT_EXPECT_STREQ(test, print_fmt_of(test, "e"), "\"\"");
@@ -277,7 +299,7 @@ static void format_print_fmt_of_many(struct kunit *test)
 			   "\"a=%u b=%s c=%lld\", REC->a, __get_rel_str(b), REC->c");
 }
 
-/* A name is not a format string, and a short buffer is not written past. */
+/* A short buffer is not written past. */
 static void format_print_fmt_bounds(struct kunit *test)
 {
 	const struct user_event_format *format = parse(test, "e u32 a; u8 b");
@@ -338,6 +360,7 @@ static struct kunit_case format_tests[] = {
 	KUNIT_CASE_PARAM(format_same, same_gen_params),
 	KUNIT_CASE_PARAM(format_different, different_gen_params),
 	KUNIT_CASE(format_offsets),
+	KUNIT_CASE(format_name_in_utf8),
 	KUNIT_CASE(format_print_fmt_of_many),
 	KUNIT_CASE(format_print_fmt_bounds),
 	KUNIT_CASE(format_total_size),

@@ -350,6 +350,10 @@ UE_TEST_F(command, refused)
 		"cmd_bad u32 a;; u32 b",
 		"cmd_bad u32 a, u32 b",
 		"cmd_bad u32 a u32 b",
+		"cmd_bad u32\240a",
+		/* names of fields */
+		"cmd_bad u32 a-b",
+		"cmd_bad u32 \xe9",
 		/* the last of several fields */
 		"cmd_bad u32 a; u32",
 		"cmd_bad u32 a; long b",
@@ -450,11 +454,47 @@ UE_TEST_F(command, same_event)
 
 UE_TEST_F(command, trailing_separator_without_fields)
 {
+	static const char * const same[] = {
+		"cmd_bare", "cmd_bare ", "cmd_bare;", "cmd_bare ;",
+		"cmd_bare ; ",
+	};
+	static const char * const bad[] = {
+		"cmd_bare;;", "cmd_bare; ;", "cmd_bare; u32 a",
+		"cmd_bare ; u32 a",
+	};
 	int index;
 
-	ASSERT_EQ(0, ue_reg(self->fd, "cmd_bare", &self->word, 0, NULL));
-	EXPECT_EQ(0, ue_reg(self->fd, "cmd_bare ", &self->word, 1, &index));
-	EXPECT_EQ(0, index);
+	for (size_t i = 0; i < ARRAY_SIZE(same); i++) {
+		EXPECT_EQ(0, ue_reg(self->fd, same[i], &self->word, i, &index))
+			TH_LOG("'%s'", same[i]);
+		EXPECT_EQ(0, index);
+	}
+	EXPECT_EQ(1, ue_active());
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(-EINVAL, try_command(bad[i]))
+			TH_LOG("'%s'", bad[i]);
+	}
+}
+
+/* The last byte of the name would be a space in Latin-1. */
+UE_TEST_F(command, name_in_utf8)
+{
+	const char *name = "cmd_voil\xc3\xa0";
+
+	ASSERT_EQ(0, ue_reg(self->fd, "cmd_voil\xc3\xa0 u32 a; u8 b",
+			    &self->word, 0, NULL));
+	EXPECT_EQ(1, ue_event_exists(name));
+	EXPECT_LT(0, ue_status(name, self->text, sizeof(self->text)));
+	ASSERT_LT(0, ue_read("dynamic_events", self->text,
+			     sizeof(self->text)));
+	EXPECT_EQ(1, has_line(self->text, "u:cmd_voil\xc3\xa0 u32 a; u8 b"));
+
+	/* It is not that of the name's first bytes. */
+	EXPECT_EQ(0, try_command("cmd_voil\xc3 u64 c"));
+	EXPECT_EQ(-EADDRINUSE, try_command(name));
+
+	ASSERT_EQ(0, ue_write("dynamic_events", "u:cmd_l\xc3\xa0 u32 a"));
+	EXPECT_EQ(0, ue_del(self->fd, "cmd_l\xc3\xa0"));
 }
 
 UE_TEST_F(command, other_fields)

@@ -64,7 +64,8 @@ static const char * const broken_fields[] = {
 	"char[0] a", "char[1025] a", "char[] a", "char[0x401] a", "char[4 a",
 	"char[00000010] a", "char[ 4] a", "u8[4] a", "unsigned u8 a",
 	"unsigned a", "signed int a", "u32 a-b", "u32 a.b", "u32 1a",
-	"u32 a b", "u32 a[4]", "u32 *a", "__data_loc", "__data_loc char[]",
+	"u32 a b", "u32 \xe9", "u32\240a", "u32 a[4]", "u32 *a",
+	"__data_loc", "__data_loc char[]",
 	"__rel_loc a", "__data_loc char[] a 4", "struct x a 4294967296",
 	"u65 a", "float a", "void *a", "struct x a 8 8", "U32 a",
 };
@@ -126,8 +127,8 @@ static const char *random_space(struct rng *rng)
 static void make_name(struct rng *rng, char *to)
 {
 	static const char * const odd[] = {
-		"", ".x", "..x", "-", "a.b", "enable2", "\xc3\xa9", "(x)",
-		"%s", "'", "\"", "*", "id",
+		"", ".x", "..x", "-", "a.b", "enable2", "\xc3\xa9",
+		"\xc3\xa0", "(x)", "%s", "'", "\"", "*", "id",
 	};
 	char name[32];
 
@@ -195,7 +196,7 @@ static enum verdict make_command(struct rng *rng, char *to, bool broken)
 /* Bytes of the name that starts a string, as the kernel takes spaces. */
 static int name_length(const char *text)
 {
-	return strcspn(text, " \t\n\v\f\r\xa0;");
+	return strcspn(text, " \t\n\v\f\r;");
 }
 
 static void mutate_once(struct commands *c, char *text)
