@@ -43,6 +43,7 @@
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
 #include <linux/perf_event.h>
+#include <linux/random.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -613,7 +614,10 @@ static struct user_event_format *format_parse(const char *command)
  * struct user_event_group - everything an open file can see
  * @events: registry, all events by name and, for multi-format events, fields
  * @list: all events in the order created
- * @multi: those of them that are multi-format
+ * @multi: those of them that are multi-format, by name: many may share it, and
+ *	whoever deletes an event by name looks for all of them
+ * @seed: of the hash of a name in @multi, so that nobody can make up names that
+ *	all end up in one place
  * @nr_events: elements of @list, bounded by user_events_max
  * @next_id: suffix of the next multi-format event, never used twice
  * @single_class: what ftrace needs to know of single-format events
@@ -625,7 +629,8 @@ static struct user_event_format *format_parse(const char *command)
 struct user_event_group {
 	struct rhashtable		events;
 	struct list_head		list;
-	struct list_head		multi;
+	DECLARE_HASHTABLE(multi, USER_EVENT_MULTI_BITS);
+	u32				seed;
 	unsigned int			nr_events;
 	u64				next_id;
 	struct trace_event_class	single_class;
@@ -692,7 +697,7 @@ struct user_event_files {
  * @enablers: words that show @enabled, event_mutex
  * @node: in group->events
  * @link: in group->list
- * @multi_link: in group->multi, empty for a single-format event
+ * @multi_link: in group->multi, unhashed for a single-format event
  * @orphan_link: in user_event_orphans while that holds a reference
  * @dyn_event: in the list of dynamic_events
  * @rcu: freed after readers of the registry
@@ -716,7 +721,7 @@ struct user_event {
 	struct list_head		enablers;
 	struct rhash_head		node;
 	struct list_head		link;
-	struct list_head		multi_link;
+	struct hlist_node		multi_link;
 	struct list_head		orphan_link;
 	struct dyn_event		dyn_event;
 	struct rcu_head			rcu;
@@ -731,6 +736,12 @@ struct user_event_lookup {
 static bool is_multi(const struct user_event *event)
 {
 	return event->call.class == &event->group->multi_class;
+}
+
+/* Multi-format events of a name are in the same list of group->multi. */
+static u32 hash_name(const struct user_event_group *group, const char *name)
+{
+	return jhash(name, strlen(name), group->seed);
 }
 
 static u32 hash_event(const struct user_event_format *format, bool multi, u32 seed)
@@ -856,7 +867,7 @@ static int user_event_destroy(struct user_event *event)
 	dyn_event_remove(&event->dyn_event);
 	rhashtable_remove_fast(&group->events, &event->node, registry_params);
 	list_del(&event->link);
-	list_del(&event->multi_link);
+	hash_del(&event->multi_link);
 	group->nr_events--;
 	call_rcu(&event->rcu, user_event_free_rcu);
 	return 0;
@@ -983,7 +994,8 @@ static int user_event_publish(struct user_event *event)
 	dyn_event_add(&event->dyn_event, &event->call);
 	list_add_tail(&event->link, &group->list);
 	if (is_multi(event)) {
-		list_add_tail(&event->multi_link, &group->multi);
+		hash_add(group->multi, &event->multi_link,
+			 hash_name(group, event->format->name));
 		group->next_id++;
 	}
 	group->nr_events++;
@@ -1012,7 +1024,7 @@ static struct user_event *user_event_alloc(struct user_event_group *group,
 	INIT_LIST_HEAD(&event->fields);
 	INIT_LIST_HEAD(&event->enablers);
 	INIT_LIST_HEAD(&event->link);
-	INIT_LIST_HEAD(&event->multi_link);
+	INIT_HLIST_NODE(&event->multi_link);
 	INIT_LIST_HEAD(&event->orphan_link);
 	dyn_event_init(&event->dyn_event, group->dyn_ops);
 
@@ -1196,7 +1208,9 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 {
 	struct user_event_format format = { .name = name };
 	struct user_event_lookup lookup = { .format = &format };
-	struct user_event *event, *next, *single;
+	u32 hash = hash_name(group, name);
+	struct user_event *event, *single;
+	struct hlist_node *next;
 	int ret = -ENOENT;
 
 	guard(mutex)(&event_mutex);
@@ -1208,7 +1222,7 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 		if (ret)
 			return ret;
 	}
-	list_for_each_entry(event, &group->multi, multi_link) {
+	hash_for_each_possible(group->multi, event, multi_link, hash) {
 		if (strcmp(event->format->name, name))
 			continue;
 		ret = user_event_may_delete(event);
@@ -1218,7 +1232,7 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 
 	if (single)
 		ret = user_event_delete_locked(single);
-	list_for_each_entry_safe(event, next, &group->multi, multi_link) {
+	hash_for_each_possible_safe(group->multi, event, next, multi_link, hash) {
 		if (!ret && !strcmp(event->format->name, name))
 			ret = user_event_delete_locked(event);
 	}
@@ -2609,7 +2623,8 @@ static int group_init(struct user_event_group *group, struct dyn_event_operation
 {
 	group->dyn_ops = dyn_ops;
 	INIT_LIST_HEAD(&group->list);
-	INIT_LIST_HEAD(&group->multi);
+	hash_init(group->multi);
+	group->seed = get_random_u32();
 	class_init(&group->single_class, USER_EVENTS_SYSTEM);
 	class_init(&group->multi_class, USER_EVENTS_MULTI_SYSTEM);
 	return rhashtable_init(&group->events, &registry_params);

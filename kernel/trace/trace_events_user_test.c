@@ -683,7 +683,7 @@ static void registry_exit(struct kunit *test)
 	user_events_max = saved_events_max;
 	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&test_group.list));
-	KUNIT_EXPECT_TRUE(test, list_empty(&test_group.multi));
+	KUNIT_EXPECT_TRUE(test, hash_empty(test_group.multi));
 	KUNIT_EXPECT_EQ(test, atomic_read(&test_group.events.nelems), 0);
 	rhashtable_destroy(&test_group.events);
 }
@@ -862,6 +862,30 @@ static void registry_delete_formats(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit_other"), 0);
 }
 
+/* Who deletes one name looks at few events of other names. */
+static void registry_delete_among_many(struct kunit *test)
+{
+	u16 multi = USER_EVENT_REG_MULTI_FORMAT | USER_EVENT_REG_PERSIST;
+	struct user_event *event;
+	char command[16];
+	int i, seen = 0;
+
+	for (i = 0; i < 200; i++) {
+		snprintf(command, sizeof(command), "kunit%d", i);
+		KUNIT_ASSERT_EQ(test, get_fails(command, multi), 0);
+	}
+	hash_for_each_possible(test_group.multi, event, multi_link,
+			       hash_name(&test_group, "kunit7"))
+		seen++;
+	KUNIT_EXPECT_GE(test, seen, 1);
+	KUNIT_EXPECT_LE(test, seen, 20);
+
+	for (i = 0; i < 200; i++) {
+		snprintf(command, sizeof(command), "kunit%d", i);
+		KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, command), 0);
+	}
+}
+
 static void registry_enabled(struct kunit *test)
 {
 	struct user_event *event = get(test, "kunit u32 a", 0);
@@ -1015,6 +1039,7 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_persist),
 	KUNIT_CASE(registry_persist_later),
 	KUNIT_CASE(registry_delete_formats),
+	KUNIT_CASE(registry_delete_among_many),
 	KUNIT_CASE(registry_enabled),
 	KUNIT_CASE(registry_tracer),
 	KUNIT_CASE(registry_tracer_again),
