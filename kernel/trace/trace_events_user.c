@@ -1093,7 +1093,12 @@ static void user_event_persist_locked(struct user_event *event)
 	if (event->persistent)
 		return;
 	event->persistent = true;
-	refcount_inc(&event->refs);
+
+	/* The registry takes over the reference of an orphan. */
+	if (list_empty(&event->orphan_link))
+		refcount_inc(&event->refs);
+	else
+		list_del_init(&event->orphan_link);
 }
 
 /* Let the registry hold an event that the caller has a reference to. */
@@ -1162,23 +1167,38 @@ static struct user_event *user_event_get(struct user_event_group *group,
 	return user_event_get_locked(group, &format, flags);
 }
 
+/*
+ * The registry of a persistent event and user_event_orphans hold it without
+ * using it, never both of them.
+ */
 static bool user_event_busy(struct user_event *event)
 {
-	return refcount_read(&event->refs) > event->persistent ||
+	bool idle_ref = event->persistent || !list_empty(&event->orphan_link);
+
+	return refcount_read(&event->refs) > idle_ref ||
 	       trace_event_dyn_busy(&event->call);
 }
 
-/* May @event be deleted by name? An event that is not persistent is in use. */
+/*
+ * May @event be deleted by name? One that is not persistent is in use, or an
+ * orphan, which is to go whoever asks.
+ */
 static int user_event_may_delete(struct user_event *event)
 {
 	if (user_event_busy(event))
 		return -EBUSY;
-	return perfmon_capable() ? 0 : -EPERM;
+	return !event->persistent || perfmon_capable() ? 0 : -EPERM;
 }
 
-/* Drop the reference of the registry, which user_event_may_delete() allowed. */
+/*
+ * Drop the reference of the registry or of user_event_orphans, which
+ * user_event_may_delete() allowed. No other event is touched: who empties
+ * dynamic_events has a pointer to the next one.
+ */
 static int user_event_delete_locked(struct user_event *event)
 {
+	bool persistent = event->persistent;
+
 	lockdep_assert_held(&event_mutex);
 
 	/* Found in the registry since. */
@@ -1186,10 +1206,13 @@ static int user_event_delete_locked(struct user_event *event)
 		return -EBUSY;
 
 	event->persistent = false;
+	list_del_init(&event->orphan_link);
 	if (!user_event_destroy(event))
 		return 0;
 
-	event->persistent = true;
+	event->persistent = persistent;
+	if (!persistent)
+		list_add_tail(&event->orphan_link, &user_event_orphans);
 	refcount_set(&event->refs, 1);
 	return -EBUSY;
 }

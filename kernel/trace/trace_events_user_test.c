@@ -953,6 +953,38 @@ static void registry_tracer_delete(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
 }
 
+/*
+ * dynamic_events, which walks all events, deletes the one it is asked for,
+ * before the work item that would: nothing runs in between here.
+ */
+static void registry_tracer_dyn_free(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event *other = get(test, "kunit_other", 0);
+
+	guard(mutex)(&event_mutex);
+	KUNIT_EXPECT_TRUE(test, dyn_is_busy(&event->dyn_event));
+	user_event_put_later(event);
+	user_event_put_later(other);
+	KUNIT_EXPECT_FALSE(test, dyn_is_busy(&event->dyn_event));
+	KUNIT_EXPECT_EQ(test, dyn_free(&event->dyn_event), 0);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+
+	/* In use again, although it still is an orphan. */
+	refcount_inc(&other->refs);
+	KUNIT_EXPECT_TRUE(test, dyn_is_busy(&other->dyn_event));
+	KUNIT_EXPECT_EQ(test, dyn_free(&other->dyn_event), -EBUSY);
+	refcount_dec(&other->refs);
+
+	/* An orphan that is to stay is no orphan any more. */
+	user_event_persist_locked(other);
+	KUNIT_EXPECT_EQ(test, refcount_read(&other->refs), 1);
+	put_orphans();
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 1);
+	KUNIT_EXPECT_EQ(test, dyn_free(&other->dyn_event), 0);
+	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
+}
+
 static void registry_many(struct kunit *test)
 {
 	struct user_event **events = kunit_kcalloc(test, 200, sizeof(*events), GFP_KERNEL);
@@ -1044,6 +1076,7 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_tracer),
 	KUNIT_CASE(registry_tracer_again),
 	KUNIT_CASE(registry_tracer_delete),
+	KUNIT_CASE(registry_tracer_dyn_free),
 	KUNIT_CASE(registry_many),
 	KUNIT_CASE(registry_dyn_create),
 	KUNIT_CASE_PARAM(registry_dyn_match, dyn_match_gen_params),

@@ -520,6 +520,99 @@ UE_TEST_F(tracer, delete_at_once)
 	EXPECT_EQ(0, ue_active());
 }
 
+/* As echo > dynamic_events: deletes all events, or none if one is in use. */
+static int delete_all(void)
+{
+	int fd = ue_open_file("dynamic_events", O_WRONLY | O_TRUNC);
+
+	if (fd < 0)
+		return fd;
+
+	return close(fd) ? -errno : 0;
+}
+
+/* dynamic_events, too, sees no user where the last one was a tracer. */
+UE_TEST_F(tracer, delete_line_at_once)
+{
+	int ret;
+
+	close(self->fd);
+	for (int i = 0; i < TRACED_ROUNDS; i++) {
+		self->fd = ue_open();
+		ASSERT_LE(0, self->fd);
+		ASSERT_EQ(0, ue_reg(self->fd, "life_traced_line u8 a",
+				    &self->word, 0, NULL));
+		ASSERT_EQ(0, attach(&self->con, "life_traced_line"));
+		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+		ASSERT_EQ(0, close(self->fd));
+		EXPECT_EQ(-EBUSY, ue_write("dynamic_events",
+					   "-:life_traced_line"));
+		EXPECT_EQ(-EBUSY, delete_all());
+		ASSERT_EQ(0, detach(&self->con, "life_traced_line"));
+
+		/* It may be gone already. */
+		ret = i & 1 ? delete_all() :
+			      ue_write("dynamic_events", "-:life_traced_line");
+		EXPECT_TRUE(!ret || (!(i & 1) && ret == -ENOENT))
+			TH_LOG("round %d: %d", i, ret);
+		EXPECT_EQ(0, ue_event_exists("life_traced_line"));
+	}
+	EXPECT_EQ(0, ue_active());
+}
+
+/* An event in use saves those that are not. */
+UE_TEST_F(lifetime, delete_all)
+{
+	ASSERT_EQ(0, ue_write("dynamic_events", "u:life_idle u32 a"));
+	ASSERT_EQ(0, ue_reg(self->fd, "life_busy", &self->word, 0, NULL));
+	ASSERT_EQ(0, ue_write("dynamic_events", "u:life_idle2 u32 a"));
+	EXPECT_EQ(-EBUSY, delete_all());
+	EXPECT_EQ(3, ue_active());
+	EXPECT_EQ(1, ue_event_exists("life_idle"));
+	EXPECT_EQ(1, ue_event_exists("life_busy"));
+	EXPECT_EQ(1, ue_event_exists("life_idle2"));
+
+	ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+	EXPECT_EQ(-EBUSY, delete_all());
+	close(self->fd);
+	EXPECT_EQ(2, ue_active());
+	EXPECT_EQ(0, delete_all());
+	EXPECT_EQ(0, ue_active());
+}
+
+/* An eprobe holds the event, and nothing says when it is gone. */
+UE_TEST_F(lifetime, delete_after_eprobe)
+{
+	static const char * const lines[] = {
+		"-:life_probed", "-:user_events/life_probed u32 a", NULL,
+	};
+	int ret;
+
+	close(self->fd);
+	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+		self->fd = ue_open();
+		ASSERT_LE(0, self->fd);
+		ASSERT_EQ(0, ue_reg(self->fd, "life_probed u32 a",
+				    &self->word, 0, NULL));
+		ret = ue_write("dynamic_events",
+			       "e:life/eprobe user_events/life_probed a=$a:u32");
+		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+		close(self->fd);
+		if (ret == -EINVAL)
+			SKIP(return, "no eprobes");
+		ASSERT_EQ(0, ret);
+
+		EXPECT_EQ(-EBUSY, ue_write("dynamic_events", "-:life_probed"));
+		EXPECT_EQ(-EBUSY, delete_all());
+		ASSERT_EQ(0, ue_write("dynamic_events", "-:life/eprobe"));
+		EXPECT_EQ(1, ue_event_exists("life_probed"));
+		EXPECT_EQ(0, lines[i] ? ue_write("dynamic_events", lines[i]) :
+			     delete_all());
+		EXPECT_EQ(0, ue_event_exists("life_probed"));
+	}
+	EXPECT_EQ(0, ue_active());
+}
+
 UE_TEST_F(lifetime, delete_errors)
 {
 	EXPECT_EQ(-ENOENT, ue_del(self->fd, "life_del"));
