@@ -95,6 +95,9 @@
 /* How often a page is faulted in for one update of a word. */
 #define USER_EVENT_FAULT_ATTEMPTS	10
 
+/* Words behind one that has to wait which are tried before that is waited for. */
+#define USER_EVENT_LOOK_AHEAD		256
+
 /* Unregistered words that a fork may have missed, most of one process. */
 #define USER_EVENT_MAX_REMOVED		256
 
@@ -1272,12 +1275,12 @@ static int user_event_delete(struct user_event_group *group, const char *name)
  * So fork costs the same however many there are.
  *
  * Words in memory of the program are written under event_mutex, by whoever
- * toggles, registers or unregisters, and by the work item of an owner. None of
- * them waits for the memory: mmap_lock is tried, and only anonymous memory is
- * faulted in, without sleeping for I/O. What cannot be written is noted as
- * deferred and left to the work item of the owner, which faults pages in
- * while it holds no lock of ours. There is one item per owner, so a process
- * whose memory never answers costs one worker of our own workqueue.
+ * toggles, registers or unregisters, and by the work items of an owner. None of
+ * them waits for the memory: mmap_lock is tried, and nothing is faulted in but
+ * the copy of an anonymous page. What cannot be written is noted as deferred.
+ * One work item of the owner tries again soon, another faults pages in while it
+ * holds no lock of ours. So a process whose memory never answers costs one
+ * worker of a workqueue that is for such faults only.
  */
 
 /**
@@ -1378,7 +1381,7 @@ struct user_event_key {
  * @event: event, holds a reference
  * @set: set it belongs to
  * @event_link: in event->enablers
- * @set_link: in set->enablers, then in owner->removed
+ * @set_link: in set->enablers, then in owner->clearing and owner->removed
  * @deferred: unless @in_page, last set->deferrals at which a write was put off,
  *	0 for never
  * @removed_at: in owner->removed, mm->user_event_seq when the bit was cleared
@@ -1424,9 +1427,14 @@ struct user_event_set {
  * @set_link: in set->owners
  * @hash: in user_event_owners while tasks are left
  * @tasks: tasks attached, those whose user_event_mm points here
- * @refs: one for @tasks, one while @work is queued or runs
+ * @refs: one for @tasks, one while @work is queued or runs, and @fault_work
  * @settled: deferrals of the set up to here are in this memory, or given up
- * @work: writes what was deferred
+ * @work: writes what was deferred, as far as that needs no waiting
+ * @fault_work: faults in the memory of what is left
+ * @faulting: @fault_work is queued or will look again, event_mutex
+ * @clearing: enablers that a task of this memory is unregistering, event_mutex
+ * @to_clear: copies of enablers that are gone, whose bits are still to be
+ *	cleared here, event_mutex
  * @removed: enablers that were unregistered while another task may have been
  *	forking, the oldest first, event_mutex
  * @nr_removed: elements of @removed
@@ -1440,6 +1448,10 @@ struct user_event_mm {
 	refcount_t			refs;
 	u64				settled;
 	struct work_struct		work;
+	struct work_struct		fault_work;
+	bool				faulting;
+	struct list_head		clearing;
+	struct list_head		to_clear;
 	struct list_head		removed;
 	unsigned int			nr_removed;
 };
@@ -1449,7 +1461,8 @@ static DEFINE_SPINLOCK(owners_lock);
 /* Owners by address space, owners_lock. */
 static DEFINE_HASHTABLE(user_event_owners, 8);
 
-static struct workqueue_struct *user_event_wq;
+/* The second one may be full of faults that nobody answers, the first never. */
+static struct workqueue_struct *user_event_wq, *user_event_fault_wq;
 static struct kmem_cache *enabler_cache;
 static struct kmem_cache *owner_cache;
 
@@ -1586,24 +1599,26 @@ static void write_page(struct page *page, const struct user_event_enabler *enabl
  * The common case: the word is mapped by a page table entry that lets the
  * program write. Its lock keeps the page mapped, and from being taken for
  * clean between the store and folio_mark_dirty().
+ *
+ * Return: 0, -ENOENT if no page is there, -EACCES if this is no way to write it.
  */
-static bool write_mapped_pte(struct vm_area_struct *vma,
-			     const struct user_event_enabler *enabler,
-			     unsigned long addr, bool value)
+static int write_mapped_pte(struct vm_area_struct *vma,
+			    const struct user_event_enabler *enabler,
+			    unsigned long addr, bool value)
 {
 	struct folio_walk walk;
 	bool writable;
 
 	if ((vma->vm_flags & (VM_WRITE | VM_IO | VM_PFNMAP | VM_SHADOW_STACK)) != VM_WRITE ||
 	    vma_is_secretmem(vma) || !folio_walk_start(&walk, vma, addr, 0))
-		return false;
+		return -ENOENT;
 
 	/* folio_walk_end(), with words for sparse on what had been locked. */
 	__acquire(walk.ptl);
 	if (walk.level != FW_LEVEL_PTE) {
 		spin_unlock(walk.ptl);
 		vma_pgtable_walk_end(vma);
-		return false;
+		return -EACCES;
 	}
 	__acquire(RCU);
 	writable = pte_write(walk.pte);
@@ -1611,7 +1626,7 @@ static bool write_mapped_pte(struct vm_area_struct *vma,
 		write_page(walk.page, enabler, addr, value);
 	pte_unmap_unlock(walk.ptep, walk.ptl);
 	vma_pgtable_walk_end(vma);
-	return writable;
+	return writable ? 0 : -EACCES;
 }
 
 /*
@@ -1628,15 +1643,17 @@ static int write_mapped_word(struct mm_struct *mm,
 	struct vm_area_struct *vma;
 	struct page *page;
 	long got;
+	int ret;
 
 	vma = vma_lookup(mm, addr);
 	if (!vma)
 		return -EFAULT;
-	if (write_mapped_pte(vma, enabler, addr, value))
+	ret = write_mapped_pte(vma, enabler, addr, value);
+	if (!ret)
 		return 0;
 
-	/* Only this kind of fault waits for nobody but the allocator. */
-	if (vma_is_anonymous(vma) && !userfaultfd_armed(vma))
+	/* A page to copy, after a fork: that waits for nobody but the allocator. */
+	if (ret == -EACCES && vma_is_anonymous(vma) && !userfaultfd_armed(vma))
 		gup_flags |= FOLL_NOWAIT;
 	else
 		gup_flags |= FOLL_NOFAULT;
@@ -1734,12 +1751,21 @@ static void forget_removed(struct user_event_mm *owner, unsigned int left)
 	}
 }
 
+static void enablers_free(struct list_head *enablers)
+{
+	struct user_event_enabler *enabler, *next;
+
+	list_for_each_entry_safe(enabler, next, enablers, set_link)
+		kmem_cache_free(enabler_cache, enabler);
+}
+
 static void owner_put(struct user_event_mm *owner)
 {
 	if (!refcount_dec_and_test(&owner->refs))
 		return;
 
 	forget_removed(owner, 0);
+	enablers_free(&owner->to_clear);
 	mmdrop(owner->mm);
 	kmem_cache_free(owner_cache, owner);
 }
@@ -1805,6 +1831,13 @@ static void update_enablers(struct user_event *event)
 	}
 }
 
+static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
+					       const struct user_event_key *key)
+{
+	lockdep_assert_held(&event_mutex);
+	return rhashtable_lookup_fast(&owner->set->table, key, enabler_params);
+}
+
 /* The oldest write that was put off and is not in the memory of @owner. */
 static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
 {
@@ -1818,68 +1851,180 @@ static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
 	return first;
 }
 
+/* Clear @enabler, which is no longer registered, at @owner: by its work item. */
+static void clear_later(struct user_event_mm *owner,
+			const struct user_event_enabler *enabler)
+{
+	struct user_event_enabler *copy;
+
+	lockdep_assert_held(&event_mutex);
+
+	copy = kmem_cache_alloc(enabler_cache, GFP_KERNEL_ACCOUNT);
+	if (!copy)
+		return;
+
+	*copy = *enabler;
+	list_add_tail(&copy->set_link, &owner->to_clear);
+	owner_queue(owner);
+}
+
+/* What is left of an enabler whose bit is clear, to tell a child in the making. */
+static void enabler_retire(struct user_event_mm *owner, struct user_event_enabler *enabler)
+{
+	lockdep_assert_held(&event_mutex);
+
+	enabler->removed_at = owner->mm->user_event_seq;
+	list_move_tail(&enabler->set_link, &owner->removed);
+	owner->nr_removed++;
+	forget_removed(owner, refcount_read(&owner->tasks) > 1 ? USER_EVENT_MAX_REMOVED : 0);
+}
+
+/* A bit that is registered again shows what its new enabler says. */
+static void forget_clear(struct user_event_mm *owner, const struct user_event_key *key)
+{
+	struct user_event_enabler *enabler, *next;
+
+	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
+		if (!memcmp(&enabler->key, key, sizeof(*key)))
+			enabler_retire(owner, enabler);
+	}
+}
+
+/* Clear what can be cleared. Return: as settle_words(). */
+static int settle_clears(struct user_event_mm *owner, unsigned long *addr)
+{
+	struct user_event_enabler *enabler, *next;
+	int why = 0;
+	int ret;
+
+	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
+		ret = find_enabler(owner, &enabler->key) ? 0 :
+		      write_word(owner, enabler, false);
+		if (!ret) {
+			enabler_retire(owner, enabler);
+		} else if (!why) {
+			*addr = enabler->key.addr;
+			why = ret;
+		}
+		cond_resched();
+	}
+	return why;
+}
+
 /*
- * Write what can be written of the words that were put off.
+ * Write what can be written of the words that were put off: up to the first
+ * that has to wait, and of those behind it up to @ahead.
  *
  * Return: 0, or why the word at @addr could not be written, see write_word().
  */
-static int settle_words(struct user_event_mm *owner, unsigned long *addr)
+static int settle_words(struct user_event_mm *owner, unsigned int ahead,
+			unsigned long *addr)
 {
 	struct user_event_enabler *enabler;
-	int ret;
+	int ret, why;
 
-	guard(mutex)(&event_mutex);
+	lockdep_assert_held(&event_mutex);
 
 	if (!owner->set)
 		return 0;
 
+	why = settle_clears(owner, addr);
+	if (why && !ahead)
+		return why;
+
 	enabler = first_deferred(owner);
 	if (!enabler) {
 		owner->settled = owner->set->deferrals;
-		return 0;
+		return why;
 	}
 
 	list_for_each_entry_from(enabler, &owner->set->enablers, set_link) {
 		ret = write_word(owner, enabler, enabler->event->enabled);
-		if (ret) {
+		if (ret && !why) {
 			*addr = enabler->key.addr;
-			return ret;
+			why = ret;
 		}
-		owner->settled = enabler->deferred;
+		if (!why)
+			owner->settled = enabler->deferred;
+		else if (!ahead--)
+			break;
 		cond_resched();
 	}
-	return 0;
+	return why;
 }
 
 /* The word at @addr cannot be had, go on with the next. */
 static void give_up_word(struct user_event_mm *owner, unsigned long addr)
 {
-	struct user_event_enabler *enabler;
+	struct user_event_enabler *enabler, *next;
 
 	guard(mutex)(&event_mutex);
+
+	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
+		if (enabler->key.addr == addr) {
+			enabler_retire(owner, enabler);
+			return;
+		}
+	}
 
 	enabler = owner->set ? first_deferred(owner) : NULL;
 	if (enabler && enabler->key.addr == addr)
 		owner->settled = enabler->deferred;
 }
 
+/*
+ * What is deferred is first tried by an item that waits for no memory, so that
+ * it gets through whatever becomes of other words and other processes.
+ */
 static void owner_work(struct work_struct *work)
 {
 	struct user_event_mm *owner = container_of(work, struct user_event_mm, work);
+	unsigned long addr;
+
+	mutex_lock(&event_mutex);
+	if (settle_words(owner, USER_EVENT_LOOK_AHEAD, &addr) && !owner->faulting) {
+		/* An item that is stuck and queued again would count twice. */
+		owner->faulting = true;
+		refcount_inc(&owner->refs);
+		queue_work(user_event_fault_wq, &owner->fault_work);
+	}
+	mutex_unlock(&event_mutex);
+	owner_put(owner);
+}
+
+/* The next word to fault in, at @addr. Return: 0 if there is none. */
+static int next_fault(struct user_event_mm *owner, unsigned long *addr)
+{
+	int why;
+
+	guard(mutex)(&event_mutex);
+
+	why = settle_words(owner, 0, addr);
+	owner->faulting = why;
+	return why;
+}
+
+static void owner_fault_work(struct work_struct *work)
+{
+	struct user_event_mm *owner = container_of(work, struct user_event_mm, fault_work);
 	unsigned int attempt = 0;
 	unsigned long last = 0;
 	unsigned long addr;
-	int why;
+	int why, ret;
 
 	if (!mmget_not_zero(owner->mm))
 		goto out;
 
-	while ((why = settle_words(owner, &addr))) {
+	while ((why = next_fault(owner, &addr))) {
 		if (addr != last)
 			attempt = 0;
 		last = addr;
 		back_off(attempt);
-		if (fault_in_word(owner->mm, addr, why, &attempt))
+		ret = fault_in_word(owner->mm, addr, why, &attempt);
+		/* Memory may be found the next time. */
+		if (ret == -ENOMEM && ++attempt < USER_EVENT_FAULT_ATTEMPTS)
+			ret = 0;
+		if (ret)
 			give_up_word(owner, addr);
 		cond_resched();
 	}
@@ -1951,22 +2096,6 @@ static void enabler_free(struct user_event_enabler *enabler)
 		word_put(enabler->word);
 	user_event_put_locked(enabler->event);
 	kmem_cache_free(enabler_cache, enabler);
-}
-
-/*
- * Be done with an enabler whose bit has been cleared. A fork by another task may
- * have copied it before: what is left of the enabler is kept to tell the child,
- * see refresh_child().
- */
-static void enabler_bury(struct user_event_mm *owner, struct user_event_enabler *enabler)
-{
-	lockdep_assert_held(&event_mutex);
-
-	user_event_put_locked(enabler->event);
-	enabler->removed_at = owner->mm->user_event_seq;
-	list_add_tail(&enabler->set_link, &owner->removed);
-	owner->nr_removed++;
-	forget_removed(owner, refcount_read(&owner->tasks) > 1 ? USER_EVENT_MAX_REMOVED : 0);
 }
 
 /*
@@ -2065,8 +2194,11 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	refcount_set(&owner->tasks, 1);
 	refcount_set(&owner->refs, 1);
 	INIT_LIST_HEAD(&owner->set_link);
+	INIT_LIST_HEAD(&owner->clearing);
+	INIT_LIST_HEAD(&owner->to_clear);
 	INIT_LIST_HEAD(&owner->removed);
 	INIT_WORK(&owner->work, owner_work);
+	INIT_WORK(&owner->fault_work, owner_fault_work);
 	return owner;
 }
 
@@ -2228,7 +2360,8 @@ static bool enter_child(struct user_event_mm *parent, struct user_event_mm *chil
 
 	spin_lock(&owners_lock);
 	seq = parent->mm->user_event_seq;
-	missed = seq & 1 || seq != copied;
+	missed = seq & 1 || seq != copied || !list_empty(&parent->clearing) ||
+		 !list_empty(&parent->to_clear);
 	child->mm->user_event_seq = 0;
 	child->set = parent->set;
 	child->settled = parent->settled;
@@ -2238,11 +2371,11 @@ static bool enter_child(struct user_event_mm *parent, struct user_event_mm *chil
 	return missed;
 }
 
-static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
-					       const struct user_event_key *key)
+/* Clear the bit of an enabler that is gone, unless it is registered there. */
+static void clear_at(struct user_event_mm *owner, const struct user_event_enabler *enabler)
 {
-	lockdep_assert_held(&event_mutex);
-	return rhashtable_lookup_fast(&owner->set->table, key, enabler_params);
+	if (!find_enabler(owner, &enabler->key) && write_word(owner, enabler, false))
+		clear_later(owner, enabler);
 }
 
 /* Write all words of a child whose memory may have been copied too early. */
@@ -2254,10 +2387,13 @@ static void refresh_child(struct user_event_mm *parent, struct user_event_mm *ch
 	guard(mutex)(&event_mutex);
 
 	list_for_each_entry(enabler, &parent->removed, set_link) {
-		if ((int)(enabler->removed_at - copied) > 0 &&
-		    !find_enabler(child, &enabler->key))
-			write_word(child, enabler, false);
+		if ((int)(enabler->removed_at - copied) > 0)
+			clear_at(child, enabler);
 	}
+	list_for_each_entry(enabler, &parent->clearing, set_link)
+		clear_at(child, enabler);
+	list_for_each_entry(enabler, &parent->to_clear, set_link)
+		clear_at(child, enabler);
 
 	if (list_empty(&child->set->enablers))
 		return;
@@ -2285,7 +2421,9 @@ static void refresh_child(struct user_event_mm *parent, struct user_event_mm *ch
  * before any of its pages, is odd while a word is written, and both it and
  * the owners of the set change under owners_lock. Only then is more done than
  * entering one owner. A word that was unregistered in between is found in
- * parent->removed, unless more than USER_EVENT_MAX_REMOVED others were since.
+ * parent->removed, unless more than USER_EVENT_MAX_REMOVED others were since. One
+ * that still shows its event, as its memory cannot be had, is found in
+ * parent->clearing or to_clear, which it enters before user_event_seq changes.
  *
  * If there is no memory for the owner the child has no registrations.
  *
@@ -2340,27 +2478,36 @@ static int enabler_insert(struct user_event_mm *owner,
 
 	enabler->set = owner->set;
 	ret = enabler_link(enabler);
-	if (!ret)
-		refcount_inc(&enabler->event->refs);
-	return ret;
+	if (ret)
+		return ret;
+
+	refcount_inc(&enabler->event->refs);
+	forget_clear(owner, &enabler->key);
+	return 0;
 }
 
-/*
- * Write the word at @owner, then at those that fork let share the set while it
- * was being changed: a later fork sees user_event_seq move.
- */
-static int write_word_of_set(struct user_event_mm *owner,
-			     const struct user_event_enabler *enabler, bool value)
+/* Fork let somebody share the set while it was being changed. */
+static void update_others(struct user_event_mm *owner, struct user_event_enabler *enabler)
 {
-	int ret = write_word(owner, enabler, value);
 	struct user_event_mm *other;
 
 	for (other = next_owner(owner->set, NULL); other;
 	     other = next_owner(owner->set, other)) {
 		if (other != owner)
-			write_word(other, enabler, value);
+			update_word(other, enabler);
 	}
-	return ret;
+}
+
+static void clear_others(struct user_event_mm *owner,
+			 const struct user_event_enabler *enabler)
+{
+	struct user_event_mm *other;
+
+	for (other = next_owner(owner->set, NULL); other;
+	     other = next_owner(owner->set, other)) {
+		if (other != owner)
+			clear_at(other, enabler);
+	}
 }
 
 /*
@@ -2378,7 +2525,10 @@ static int prove_word(struct user_event_mm *owner, const struct user_event_key *
 		enabler = find_enabler(owner, key);
 		ret = 0;
 		if (enabler)
-			ret = write_word_of_set(owner, enabler, enabler->event->enabled);
+			ret = write_word(owner, enabler, enabler->event->enabled);
+		/* A later fork sees user_event_seq move. */
+		if (enabler && !ret)
+			update_others(owner, enabler);
 		mutex_unlock(&event_mutex);
 		if (!ret)
 			return 0;
@@ -2409,15 +2559,17 @@ static int enabler_find_word(struct user_event_enabler *enabler)
 
 /*
  * Clear the bit of an enabler that has been taken out of its set, unless somebody
- * else has registered it meanwhile. Drops event_mutex to wait for the memory.
+ * else has registered it meanwhile. Drops event_mutex to wait for the memory:
+ * who forks while the enabler is in owner->clearing tells the child.
  */
 static void clear_word(struct user_event_mm *owner, const struct user_event_enabler *enabler)
 {
 	unsigned int attempt = 0;
 	int ret;
 
+	clear_others(owner, enabler);
 	while (!find_enabler(owner, &enabler->key)) {
-		ret = write_word_of_set(owner, enabler, false);
+		ret = write_word(owner, enabler, false);
 		if (!ret || fatal_signal_pending(current))
 			return;
 
@@ -2450,8 +2602,10 @@ static int unregister_enabler(const struct user_event_key *key)
 		enabler_free(enabler);
 		return 0;
 	}
+	list_add_tail(&enabler->set_link, &owner->clearing);
 	clear_word(owner, enabler);
-	enabler_bury(owner, enabler);
+	user_event_put_locked(enabler->event);
+	enabler_retire(owner, enabler);
 	return 0;
 }
 
@@ -4132,7 +4286,9 @@ static int __init user_events_init_caches(void)
 	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT);
 	owner_cache = KMEM_CACHE(user_event_mm, SLAB_ACCOUNT);
 	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	return event_cache && enabler_cache && owner_cache && user_event_wq ? 0 : -ENOMEM;
+	user_event_fault_wq = alloc_workqueue("user_events_fault", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	return event_cache && enabler_cache && owner_cache && user_event_wq &&
+	       user_event_fault_wq ? 0 : -ENOMEM;
 }
 
 static int __init user_events_init(void)

@@ -728,19 +728,23 @@ static void *fork_register(void *arg)
 	return NULL;
 }
 
-/* In the child. 0 if bit and registration are of the same moment. */
-static int fork_check(int fd)
+/* In the child: what was under way in the parent may still concern this word. */
+static void fork_settle(void)
 {
 	unsigned int start = atomic_load(&fork_race->steps);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (atomic_load(&fork_race->steps) - start < 2)
+		sched_yield();
+}
+
+/* 0 if bit and registration are of the same moment. */
+static int fork_check(int fd, int round)
+{
 	uint32_t value;
 	int ret;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-
-	/* What was under way in the parent may still concern this word. */
-	while (atomic_load(&fork_race->steps) - start < 2)
-		sched_yield();
-
+	fork_settle();
 	value = *fork_word;
 	ret = ue_reg(fd, "race_fork", fork_word, 5, NULL);
 	if (ret == -EADDRINUSE)
@@ -756,6 +760,30 @@ static int fork_check(int fd)
 	return 0;
 }
 
+/* 0 if they become so: the page is to be copied first, by a work item. */
+static int fork_check_later(int fd, int round)
+{
+	int ret;
+
+	fork_settle();
+	if (round & 1) {
+		ret = ue_unreg(fd, fork_word, 5);
+		if (ret == -ENOENT)
+			wait_word(fork_word, 0);
+		else if (ret || *fork_word)
+			return 1;
+		return 0;
+	}
+
+	ret = ue_reg(fd, "race_fork", fork_word, 5, NULL);
+	if (ret == -EADDRINUSE)
+		wait_word(fork_word, 1U << 5);
+	else if (ret)
+		return 2;
+
+	return ue_unreg(fd, fork_word, 5) || *fork_word ? 3 : 0;
+}
+
 static pid_t fork_with_mounts(void)
 {
 	struct clone_args args = {
@@ -766,7 +794,8 @@ static pid_t fork_with_mounts(void)
 	return syscall(__NR_clone3, &args, sizeof(args));
 }
 
-UE_TEST_F(race, fork_while_registering)
+static void check_forks(struct __test_metadata *_metadata, struct _test_data_race *self,
+			int (*check)(int fd, int round))
 {
 	uint32_t *word = map_pages(1);
 	pthread_t thread;
@@ -776,7 +805,6 @@ UE_TEST_F(race, fork_while_registering)
 	for (int i = 0; i < FORK_MOUNTS; i++)
 		ASSERT_EQ(0, mount("none", "/tmp", "tmpfs", 0, NULL));
 
-	fork_word = map_pages(1);
 	fork_race = map_shared(sizeof(*fork_race));
 	ASSERT_TRUE(word && fork_word && fork_race);
 	ASSERT_EQ(0, ue_reg(self->fd, "race_fork", word, 0, NULL));
@@ -787,13 +815,29 @@ UE_TEST_F(race, fork_while_registering)
 
 		ASSERT_LE(0, pid);
 		if (!pid)
-			_exit(fork_check(self->fd));
+			_exit(check(self->fd, round));
 		EXPECT_EQ(0, ue_wait(pid))
 			TH_LOG("round %d", round);
 	}
 	atomic_store(&fork_race->stop, 1);
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 	EXPECT_EQ(0, atomic_load(&fork_race->failed));
+}
+
+UE_TEST_F(race, fork_while_registering)
+{
+	fork_word = map_pages(1);
+	check_forks(_metadata, self, fork_check);
+}
+
+/* As most programs have their words, in a variable. */
+UE_TEST_F(race, fork_while_registering_variable)
+{
+	static uint32_t variable = 1U << 6;
+
+	variable = 0;
+	fork_word = &variable;
+	check_forks(_metadata, self, fork_check_later);
 }
 
 /* The limit goes up and down underneath those who register. */
