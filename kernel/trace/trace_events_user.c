@@ -1561,6 +1561,7 @@ static void word_count(struct user_event_word *word, int change)
 	page = page_address(word->pages->page[word->nr / BITS_PER_PAGE_OF_WORDS]);
 	assign_shared_bit(nr % BITS_PER_LONG, page + nr / BITS_PER_LONG,
 			  word->enabled);
+	flush_dcache_page(virt_to_page(page));
 }
 
 /* The pages of ours that @addr is in with a reference, and where in them. */
