@@ -2864,33 +2864,34 @@ static void lose_everywhere(struct user_event *event, enum user_event_loss reaso
 }
 
 /*
- * Run the triggers of a file that does not get the record. They want it in a
- * ring buffer event, as they may ask for its time stamp.
+ * Run the triggers of a file that does not get the record. They may ask a ring
+ * buffer event for its time stamp, and for nothing else: one with only the
+ * common fields will do, which there is room for whatever the record's size.
  */
-static void run_triggers(struct trace_event_file *file, const struct trace_entry *entry,
-			 size_t size, unsigned int trace_ctx)
+static unsigned int run_triggers(struct user_event *event, struct trace_event_file *file,
+				 struct trace_entry *entry, unsigned int trace_ctx)
 {
 	enum event_trigger_type post;
 	struct ring_buffer_event *rb_event;
 	struct trace_buffer *buffer;
-	void *copy;
 
-	rb_event = trace_event_buffer_lock_reserve(&buffer, file, entry->type, size,
-						   trace_ctx);
+	rb_event = trace_event_buffer_lock_reserve(&buffer, file, entry->type,
+						   sizeof(*entry), trace_ctx);
+	/* If a buffer is full or off there is one for triggers that is not. */
 	if (!rb_event)
-		return;
+		return lose(event, CONSUMER_FTRACE, LOSS_RECURSION);
 
-	copy = ring_buffer_event_data(rb_event);
-	memcpy(copy, entry, size);
-	post = event_triggers_call(file, buffer, copy, rb_event);
+	post = event_triggers_call(file, buffer, entry, rb_event);
 	__trace_event_discard_commit(buffer, rb_event);
 	if (post)
 		event_triggers_post_call(file, post);
+	return 0;
 }
 
 /* Does the file not want the record? Triggers are run if so. */
-static bool file_ignores(struct trace_event_file *file, struct trace_entry *entry,
-			 size_t size, unsigned int trace_ctx)
+static bool file_ignores(struct user_event *event, struct trace_event_file *file,
+			 struct trace_entry *entry, unsigned int trace_ctx,
+			 unsigned int *losses)
 {
 	unsigned long flags = file->flags;
 
@@ -2906,7 +2907,7 @@ static bool file_ignores(struct trace_event_file *file, struct trace_entry *entr
 		return false;
 
 	if (flags & EVENT_FILE_FL_TRIGGER_COND)
-		run_triggers(file, entry, size, trace_ctx);
+		*losses = run_triggers(event, file, entry, trace_ctx);
 	return true;
 }
 
@@ -2917,24 +2918,25 @@ static bool file_ignores(struct trace_event_file *file, struct trace_entry *entr
 /* The buffer has refused the record. Why? */
 static noinline unsigned int file_refused(struct user_event *event,
 					  struct trace_event_file *file,
-					  const struct trace_entry *entry,
+					  struct trace_entry *entry,
 					  size_t size, unsigned int trace_ctx)
 {
 	struct trace_array *tr = file->tr;
+	unsigned int losses = 0;
 
 	if (file->flags & EVENT_FILE_FL_TRIGGER_COND)
-		run_triggers(file, entry, size, trace_ctx);
+		losses = run_triggers(event, file, entry, trace_ctx);
 
-	if (!tracer_tracing_is_on(tr) ||
+	if (!tracer_tracing_is_on(tr) || READ_ONCE(tr->stop_count) ||
 	    !cpumask_test_cpu(smp_processor_id(), tr->tracing_cpumask))
-		return 0;
+		return losses;
 
 	if (size > ring_buffer_max_event_size(tr->array_buffer.buffer))
-		return lose(event, CONSUMER_FTRACE, LOSS_TOO_BIG);
+		return losses | lose(event, CONSUMER_FTRACE, LOSS_TOO_BIG);
 
 	/* A buffer that overwrites itself is never full. */
-	return lose(event, CONSUMER_FTRACE, tr->trace_flags & TRACE_ITER_OVERWRITE ?
-		    LOSS_RECURSION : LOSS_FULL);
+	return losses | lose(event, CONSUMER_FTRACE, tr->trace_flags & TRACE_ITER_OVERWRITE ?
+			     LOSS_RECURSION : LOSS_FULL);
 }
 
 /*
@@ -2947,10 +2949,11 @@ static __always_inline unsigned int deliver_ftrace(struct user_event *event,
 						   unsigned int trace_ctx)
 {
 	struct trace_event_buffer fbuffer __uninitialized;
+	unsigned int losses = 0;
 
 	if (unlikely(file->flags & FILE_IS_PARTICULAR) &&
-	    file_ignores(file, entry, size, trace_ctx))
-		return 0;
+	    file_ignores(event, file, entry, trace_ctx, &losses))
+		return losses;
 
 	fbuffer.buffer = file->tr->array_buffer.buffer;
 	fbuffer.event = ring_buffer_lock_reserve(fbuffer.buffer, size);

@@ -475,6 +475,45 @@ UE_TEST_F(loss, ftrace_with_a_trigger)
 	EXPECT_EQ(0, ft_trigger(&self->ft, self->event, remove));
 }
 
+/* Triggers see records that the buffer does not get, whatever their size. */
+UE_TEST_F(loss, ftrace_triggers_of_big_records)
+{
+	static const char trigger[] =
+		"hist:keys=common_pid:at=common_timestamp if seq < 100000";
+	static unsigned char big[6000], wanted[6000];
+	char hist[512], remove[80];
+	const uint32_t seq = 1;
+
+	memcpy(wanted, &seq, sizeof(seq));
+	ASSERT_EQ(0, ft_create(&self->ft, "loss"));
+	ASSERT_EQ(0, ft_trigger(&self->ft, self->event, trigger));
+	snprintf(hist, sizeof(hist), "%s",
+		 ft_event_path(&self->ft, self->event, "hist"));
+
+	/* The event is not switched on, */
+	EXPECT_EQ(4 + sizeof(big),
+		  emit(self->fd, self->index, big, sizeof(big)));
+	EXPECT_EQ(1, file_number(hist, "Hits:"));
+
+	/* its filter does not want the record, */
+	ASSERT_EQ(0, ft_switch(&self->ft, self->event, 1));
+	ASSERT_EQ(0, ft_set_event(&self->ft, self->event, "filter",
+				  "seq == 1"));
+	EXPECT_EQ(4 + sizeof(big),
+		  emit(self->fd, self->index, big, sizeof(big)));
+	EXPECT_EQ(2, file_number(hist, "Hits:"));
+
+	/* or tracing is off. */
+	ASSERT_EQ(0, ft_set(&self->ft, "tracing_on", "0"));
+	EXPECT_EQ(4 + sizeof(wanted),
+		  emit(self->fd, self->index, wanted, sizeof(wanted)));
+	EXPECT_EQ(3, file_number(hist, "Hits:"));
+	EXPECT_TRUE(event_lost_nothing(self->event));
+	EXPECT_EQ(0, ft_drain(&self->ft));
+	snprintf(remove, sizeof(remove), "!%s", trigger);
+	EXPECT_EQ(0, ft_trigger(&self->ft, self->event, remove));
+}
+
 UE_TEST_F(loss, ftrace_switched_off)
 {
 	ASSERT_EQ(0, open_small_ft(self));
@@ -484,6 +523,26 @@ UE_TEST_F(loss, ftrace_switched_off)
 	ASSERT_EQ(0, ft_set(&self->ft, "tracing_on", "1"));
 	EXPECT_EQ(-ENOBUFS, send_seq(self, 0));
 	EXPECT_EQ(2, event_lost(self->event, "ftrace", "full"));
+}
+
+/* Who reads the trace may have it stand still meanwhile. */
+UE_TEST_F(loss, ftrace_paused_by_a_reader)
+{
+	int fd, i;
+
+	ASSERT_EQ(0, open_small_ft(self));
+	ASSERT_EQ(0, ft_set(&self->ft, "options/pause-on-trace", "1"));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, ft_set(&self->ft, "options/overwrite",
+				    i ? "1" : "0"));
+		fd = ue_open_file(ft_path(&self->ft, "trace"), O_RDONLY);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(8, send_seq(self, 1));
+		close(fd);
+		EXPECT_EQ(8, send_seq(self, 0));
+		EXPECT_EQ(1, ft_read_all(&self->ft));
+	}
+	EXPECT_TRUE(event_lost_nothing(self->event));
 }
 
 /* A buffer that is overwritten takes all. */
