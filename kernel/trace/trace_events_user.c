@@ -3039,13 +3039,19 @@ static size_t perf_sample_size(const struct perf_event *pe, size_t size)
 	return min(sample + stack, PERF_MAX_SAMPLE);
 }
 
+/* The event whose ring takes the samples of @pe. */
+static const struct perf_event *perf_output_of(const struct perf_event *pe)
+{
+	return pe->parent ?: pe;
+}
+
 /*
  * Does a sample with a record of @size fit in @pe at all? A ring has to hold
  * it with the record that tells of earlier losses in front.
  */
 static bool perf_can_take(struct perf_event *pe, size_t size)
 {
-	const struct perf_event *output = pe->parent ?: pe;
+	const struct perf_event *output = perf_output_of(pe);
 	size_t lost = sizeof(struct perf_event_header) + 2 * sizeof(u64) +
 		      pe->id_header_size;
 	struct perf_buffer *rb;
@@ -3086,59 +3092,89 @@ static bool perf_wants(const struct perf_event *pe, struct trace_entry *entry,
 	return !filter || filter_match_preds(filter, entry);
 }
 
-/*
- * Samples that did not fit in the ring of @pe, so far. What perf counts while
- * the ring is switched off, with PERF_EVENT_IOC_PAUSE_OUTPUT, is no loss.
- */
-static s64 perf_lost(const struct perf_event *pe)
+/* Would perf take a sample of the next record? See perf_swevent_event(). */
+static bool perf_samples_next(struct perf_event *pe)
 {
-	const struct perf_event *output = pe->parent ?: pe;
-	struct perf_buffer *rb = READ_ONCE(output->rb);
+	if (!pe->attr.freq && (pe->attr.sample_type & PERF_SAMPLE_PERIOD ||
+			       pe->hw.sample_period == 1))
+		return true;
+	return local64_read(&pe->hw.period_left) >= -1;
+}
 
-	return rb && rb->paused ? -1 : atomic64_read(&output->lost_samples);
+/* Samples that did not fit in the ring of @output, so far. */
+static s64 perf_lost(const struct perf_event *output)
+{
+	return atomic64_read(&output->lost_samples);
+}
+
+/*
+ * Whether the ring is switched off, with PERF_EVENT_IOC_PAUSE_OUTPUT: what perf
+ * counts as lost then is no loss.
+ */
+static bool perf_paused(const struct perf_event *output)
+{
+	const struct perf_buffer *rb = READ_ONCE(output->rb);
+
+	return rb && rb->paused;
 }
 
 /* A perf event that is switched off for one record it cannot take. */
 #define PERF_PASSED_OVER	(PERF_HES_STOPPED | PERF_HES_ARCH)
 
+/* Have @pe take no sample of a record, but count it, and its next period begin. */
+static void perf_pass_over(struct perf_event *pe)
+{
+	local64_inc(&pe->count);
+	if (!local64_add_negative(1, &pe->hw.period_left))
+		perf_swevent_set_period(pe);
+	pe->hw.state |= PERF_PASSED_OVER;
+}
+
 /*
  * Hand out a record that not all perf events can take, or that more of them
  * want than perf_submit() keeps count of. Interrupts are off, so that neither
- * the list nor the states of the events change.
+ * the list nor the states of the events change. Only a clock uses prev_count.
  */
 static noinline unsigned int perf_submit_some(struct user_event *event,
 					      struct trace_entry *entry, size_t size,
 					      struct hlist_head *head,
 					      struct pt_regs *regs, int rctx)
 {
+	bool too_big = false, full = false;
+	const struct perf_event *output;
 	unsigned int losses = 0;
 	unsigned long flags;
 	struct perf_event *pe;
-	s64 lost = 0;
 
 	/* Filters may look at the common fields. */
 	tracing_generic_entry_update(entry, event->call.event.type, tracing_gen_ctx());
 
 	local_irq_save(flags);
 	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
-		lost -= perf_lost(pe);
-		if (perf_can_take(pe, size) || !perf_wants(pe, entry, regs))
+		local64_set(&pe->hw.prev_count, perf_lost(perf_output_of(pe)));
+		if (perf_can_take(pe, size) || !perf_wants(pe, entry, regs) ||
+		    !perf_samples_next(pe))
 			continue;
-		losses |= lose(event, CONSUMER_PERF, LOSS_TOO_BIG);
-		pe->hw.state |= PERF_PASSED_OVER;
+		too_big = true;
+		perf_pass_over(pe);
 	}
 
 	perf_tp_event(event->call.event.type, 1, entry, perf_raw_size(size) - sizeof(u32),
 		      regs, head, rctx, NULL);
 
 	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
-		lost += perf_lost(pe);
+		output = perf_output_of(pe);
+		if (perf_lost(output) != local64_read(&pe->hw.prev_count) &&
+		    !perf_paused(output))
+			full = true;
 		if ((pe->hw.state & PERF_PASSED_OVER) == PERF_PASSED_OVER)
 			pe->hw.state &= ~PERF_PASSED_OVER;
 	}
 	local_irq_restore(flags);
 
-	if (lost > 0)
+	if (too_big)
+		losses |= lose(event, CONSUMER_PERF, LOSS_TOO_BIG);
+	if (full)
 		losses |= lose(event, CONSUMER_PERF, LOSS_FULL);
 	return losses;
 }
@@ -3155,13 +3191,13 @@ static __always_inline unsigned int perf_submit_one(struct user_event *event,
 						    const struct perf_event *pe,
 						    struct pt_regs *regs, int rctx)
 {
-	const struct perf_event *output = pe->parent ?: pe;
-	s64 lost = atomic64_read(&output->lost_samples);
+	const struct perf_event *output = perf_output_of(pe);
+	s64 lost = perf_lost(output);
 
 	perf_tp_event(event->call.event.type, 1, entry, perf_raw_size(size) - sizeof(u32),
 		      regs, head, rctx, NULL);
 
-	if (likely(atomic64_read(&output->lost_samples) == lost || perf_lost(pe) < 0))
+	if (likely(perf_lost(output) == lost) || perf_paused(output))
 		return 0;
 	return lose(event, CONSUMER_PERF, LOSS_FULL);
 }

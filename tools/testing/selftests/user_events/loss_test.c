@@ -401,6 +401,36 @@ UE_TEST_F(loss, perf_paused)
 	EXPECT_TRUE(event_lost_nothing(self->event));
 }
 
+/* What a paused ring counts neither makes a loss nor hides that of another. */
+UE_TEST_F(loss, perf_paused_and_full)
+{
+	struct pf paused;
+
+	ASSERT_EQ(0, pf_open(&paused, self->id, 0, -1, 1));
+	ASSERT_EQ(0, pf_open(&self->pf, self->id, 0, -1, 1));
+	ASSERT_EQ(0, ioctl(paused.fd, PERF_EVENT_IOC_PAUSE_OUTPUT, 1));
+	EXPECT_EQ(8, send_seq(self, 0));
+	EXPECT_TRUE(event_lost_nothing(self->event));
+
+	ASSERT_LT(0, fill(self));
+	EXPECT_EQ(1, event_lost(self->event, "perf", "full"));
+	EXPECT_EQ(0, pf_drain(&paused));
+	pf_close(&paused);
+}
+
+/* Lost is the event, however many rings are too small for it. */
+UE_TEST_F(loss, too_big_for_two_rings)
+{
+	static unsigned char big[MAX_PAYLOAD];
+	struct pf other;
+
+	ASSERT_EQ(0, pf_open(&self->pf, self->id, 0, -1, 1));
+	ASSERT_EQ(0, pf_open(&other, self->id, 0, -1, 1));
+	EXPECT_EQ(-E2BIG, emit(self->fd, self->index, big, sizeof(big)));
+	EXPECT_EQ(1, event_lost(self->event, "perf", "too_big"));
+	pf_close(&other);
+}
+
 /* Too big wins: trying again would never help. */
 UE_TEST_F(loss, too_big_for_a_full_ring)
 {

@@ -303,6 +303,45 @@ UE_TEST_F(perf, every_third)
 	EXPECT_TRUE(event_lost_nothing(self->event));
 }
 
+/* A ring that is too small matters only to events that go there. */
+UE_TEST_F(perf, every_third_of_big_ones)
+{
+	struct perf_event_attr attr = pf_attr(self->id);
+	static unsigned char big[MAX_PAYLOAD];
+	int i;
+
+	attr.sample_period = 3;
+	ASSERT_EQ(0, pf_open_attr(&self->pf, &attr, 0, -1, 1));
+	for (i = 1; i <= 30; i++) {
+		EXPECT_EQ(i % 3 ? 4 + (int)sizeof(big) : -E2BIG,
+			  emit(self->fd, self->index, big, sizeof(big)));
+		EXPECT_EQ(i, pf_count(&self->pf));
+		EXPECT_EQ(i / 3, event_lost(self->event, "perf", "too_big"));
+	}
+
+	/* The next small ones are counted on. */
+	for (i = 1; i <= 6; i++) {
+		EXPECT_EQ(WRITTEN, emit_a(self, i));
+		EXPECT_EQ(i % 3 == 0, got_a(&self->pf, i));
+	}
+	EXPECT_EQ(0, self->pf.lost);
+}
+
+/* The same with the period in each sample: then perf takes one of every event. */
+UE_TEST_F(perf, big_ones_with_their_period)
+{
+	struct perf_event_attr attr = pf_attr(self->id);
+	static unsigned char big[MAX_PAYLOAD];
+
+	attr.sample_period = 1000;
+	attr.sample_type |= PERF_SAMPLE_PERIOD;
+	ASSERT_EQ(0, pf_open_attr(&self->pf, &attr, 0, -1, 1));
+	EXPECT_EQ(WRITTEN, emit_a(self, 1));
+	EXPECT_EQ(1, got_a(&self->pf, 1));
+	EXPECT_EQ(-E2BIG, emit(self->fd, self->index, big, sizeof(big)));
+	EXPECT_EQ(2, pf_count(&self->pf));
+}
+
 /* An event that only counts needs no ring. */
 UE_TEST_F(perf, count)
 {
