@@ -31,6 +31,7 @@
  */
 
 #include <linux/anon_inodes.h>
+#include <linux/bpf.h>
 #include <linux/compat.h>
 #include <linux/ctype.h>
 #include <linux/fs.h>
@@ -3202,6 +3203,66 @@ static __always_inline unsigned int perf_submit_one(struct user_event *event,
 	return lose(event, CONSUMER_PERF, LOSS_FULL);
 }
 
+/* Hand the record to the perf events on this CPU. */
+static __always_inline unsigned int perf_submit(struct user_event *event,
+						struct trace_entry *entry, size_t size,
+						struct hlist_head *head,
+						struct pt_regs *regs, int rctx)
+{
+	struct perf_event *pe;
+
+	if (hlist_empty(head)) {
+		perf_swevent_put_recursion_context(rctx);
+		return 0;
+	}
+	put_unaligned((u64)0, (u64 *)((char *)entry + size));
+	pe = hlist_entry_safe(rcu_dereference_raw(hlist_first_rcu(head)), struct perf_event,
+			      hlist_entry);
+	if (likely(pe && !pe->hlist_entry.next && perf_takes_easily(pe, size)))
+		return perf_submit_one(event, entry, size, head, pe, regs, rctx);
+	return perf_submit_some(event, entry, size, head, regs, rctx);
+}
+
+/*
+ * Are programs kept from running on this CPU? So they are while a system call
+ * for a map is at work, which may have been preempted.
+ */
+static bool programs_blocked(void)
+{
+#ifdef CONFIG_BPF_EVENTS
+	return this_cpu_read(bpf_prog_active);
+#else
+	return false;
+#endif
+}
+
+/* The same for an event with programs, which may keep the record from perf. */
+static noinline unsigned int perf_submit_filtered(struct user_event *event,
+						  struct trace_entry *entry, size_t size,
+						  struct hlist_head *head,
+						  struct pt_regs *regs, int rctx)
+{
+	unsigned int losses = 0;
+
+	/*
+	 * The context of a program starts with its registers. Where a pointer is
+	 * short, the process id is behind it, for the program to read.
+	 */
+	if (BITS_PER_LONG == 32)
+		tracing_generic_entry_update(entry, event->call.event.type,
+					     tracing_gen_ctx());
+	*(struct pt_regs **)entry = regs;
+	if (!trace_call_bpf(&event->call, entry)) {
+		/* Programs that did not run have not turned the record down. */
+		if (likely(!programs_blocked())) {
+			perf_swevent_put_recursion_context(rctx);
+			return 0;
+		}
+		losses = lose(event, CONSUMER_PERF, LOSS_RECURSION);
+	}
+	return losses | perf_submit(event, entry, size, head, regs, rctx);
+}
+
 /*
  * Context: preemption disabled. The record is followed by RECORD_PADDING.
  * Return: losses, a bit for each enum user_event_loss.
@@ -3211,7 +3272,6 @@ static __always_inline unsigned int deliver_perf(struct user_event *event,
 {
 	struct trace_event_call *call = &event->call;
 	struct hlist_head *head = this_cpu_ptr(call->perf_events);
-	struct perf_event *pe;
 	struct pt_regs *regs;
 	int rctx;
 
@@ -3225,25 +3285,9 @@ static __always_inline unsigned int deliver_perf(struct user_event *event,
 	regs = this_cpu_ptr(&__perf_regs[rctx]);
 	perf_fetch_caller_regs(regs);
 
-	if (bpf_prog_array_valid(call)) {
-		/* The context of a program starts with its registers. */
-		*(struct pt_regs **)entry = regs;
-		if (!trace_call_bpf(call, entry)) {
-			perf_swevent_put_recursion_context(rctx);
-			return 0;
-		}
-	}
-
-	if (hlist_empty(head)) {
-		perf_swevent_put_recursion_context(rctx);
-		return 0;
-	}
-	put_unaligned((u64)0, (u64 *)((char *)entry + size));
-	pe = hlist_entry_safe(rcu_dereference_raw(hlist_first_rcu(head)), struct perf_event,
-			      hlist_entry);
-	if (likely(pe && !pe->hlist_entry.next && perf_takes_easily(pe, size)))
-		return perf_submit_one(event, entry, size, head, pe, regs, rctx);
-	return perf_submit_some(event, entry, size, head, regs, rctx);
+	if (bpf_prog_array_valid(call))
+		return perf_submit_filtered(event, entry, size, head, regs, rctx);
+	return perf_submit(event, entry, size, head, regs, rctx);
 }
 
 #else

@@ -469,6 +469,25 @@ UE_TEST_F(bpf, reads_beyond_the_fields)
 					variant->attach));
 }
 
+/* Of a 32-bit kernel's common fields a program can read the last one. */
+UE_TEST_F(bpf, common_pid)
+{
+	struct operand operand = { .offset = 4, .size = 4 };
+	struct result result;
+	int ret;
+
+	ret = program_open(&self->program, self->id, self->cpu,
+			   load_adder(self->map, &operand, 1, 0),
+			   variant->attach);
+	if (ret == -EACCES)
+		return;
+
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(WRITTEN, emit_payload(self, 1));
+	ASSERT_EQ(0, map_read(self->map, 0, &result));
+	EXPECT_EQ(getpid(), result.sum);
+}
+
 UE_TEST_F(bpf, event_without_fields)
 {
 	struct operand operand = { .offset = 8, .size = 1 };
@@ -552,6 +571,65 @@ UE_TEST_F(bpf, any_size)
 		EXPECT_EQ(count, result.count)
 			TH_LOG("%zu bytes", sizes[i]);
 	}
+}
+
+/* A map whose value takes long to copy, and a thread that does nothing else. */
+struct copier {
+	int map;
+	bool stop;
+};
+
+static void *copy_value(void *arg)
+{
+	struct copier *copier = arg;
+	void *value = calloc(1, 2 << 20);
+
+	while (value && !__atomic_load_n(&copier->stop, __ATOMIC_RELAXED))
+		map_read(copier->map, 0, value);
+	free(value);
+
+	return NULL;
+}
+
+/*
+ * No program runs on a CPU while a system call copies a value of a map there.
+ * Where such a call can be preempted, a write that does so has lost what the
+ * program would have seen, but not what the ring is to get.
+ */
+UE_TEST_F(bpf, map_call_is_preempted)
+{
+	struct copier copier = { .map = map_create(2 << 20, 1) };
+	struct sched_param param = { .sched_priority = 1 };
+	struct result result;
+	int i, blocked = 0;
+	pthread_t thread;
+	struct pf pf;
+	ssize_t ret;
+
+	ASSERT_LT(0, copier.map);
+	ASSERT_EQ(0, pf_open(&pf, self->id, 0, -1, pf_pages(16)));
+	ASSERT_EQ(0, attach_adder(self, variant, 1));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, copy_value, &copier));
+	ASSERT_EQ(0, pthread_setschedparam(pthread_self(), SCHED_FIFO, &param));
+
+	for (i = 0; i < 1000; i++) {
+		usleep(100);
+		ret = emit_payload(self, i);
+		if (ret == -ENOBUFS)
+			blocked++;
+		else
+			EXPECT_EQ(WRITTEN, ret);
+		EXPECT_EQ(1, pf_drain(&pf))
+			TH_LOG("round %d", (int)i);
+	}
+
+	__atomic_store_n(&copier.stop, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	ASSERT_EQ(0, map_read(self->map, 0, &result));
+	EXPECT_EQ(1000, result.count + blocked);
+	EXPECT_EQ(blocked, event_lost(self->event, "perf", "recursion"));
+	pf_close(&pf);
+	close(copier.map);
 }
 
 /*
