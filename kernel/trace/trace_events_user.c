@@ -3339,8 +3339,10 @@ static __always_inline int deliver(struct user_event *event, struct trace_entry 
 }
 
 /*
- * Does a location point into the payload, and its string end in NUL? The sums
- * are of 16-bit numbers and the offset of a field: they do not overflow.
+ * Does a location point into the payload, and its string end in NUL? One of no
+ * bytes points at nothing, also if it is all 0, as programs leave what they do
+ * not use. The sums are of 16-bit numbers and the offset of a field: they do
+ * not overflow.
  */
 static bool location_ok(const struct user_event_field *field, const void *record,
 			size_t size)
@@ -3351,7 +3353,7 @@ static bool location_ok(const struct user_event_field *field, const void *record
 
 	if (field->place == PLACE_REL_LOC)
 		start += field->offset + sizeof(u32);
-	else if (start < sizeof(struct trace_entry))
+	else if (len && start < sizeof(struct trace_entry))
 		return false;
 
 	if (start + len > size)

@@ -663,7 +663,7 @@ UE_TEST_F(location, common_fields)
 UE_TEST_F(location, size_zero)
 {
 	static const unsigned int places[] = { LOC_AT + 4, TAIL_AT, LOC_SIZE };
-	unsigned int i;
+	unsigned int i, at;
 
 	/* In front of each place there is a NUL, which must not be found. */
 	memset(self->buf, 0, LOC_SIZE);
@@ -675,6 +675,14 @@ UE_TEST_F(location, size_zero)
 			EXPECT_TAKEN(make_loc(variant, places[i], 0));
 	}
 	EXPECT_REFUSED(-EFAULT, make_loc(variant, LOC_SIZE + 1, 0));
+
+	/* Nothing is also what a location left 0 points at. */
+	for (at = 0; at <= COMMON_SIZE; at++) {
+		if (variant->string)
+			EXPECT_REFUSED(-EFAULT, DYN_LOC(at, 0));
+		else
+			EXPECT_TAKEN(DYN_LOC(at, 0));
+	}
 }
 
 UE_TEST_F(location, without_a_nul)
