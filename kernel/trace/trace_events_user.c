@@ -4137,6 +4137,9 @@ static void *status_start(struct seq_file *m, loff_t *pos)
 		status->active = 0;
 		status->busy = 0;
 	}
+	/* Nothing follows the totals, whatever was registered since. */
+	if (*pos > status->active)
+		return NULL;
 	/* The list head stands for the totals, which come last. */
 	return seq_list_start(&status->group->list, *pos) ?:
 	       (*pos == status->active ? &status->group->list : NULL);

@@ -982,6 +982,36 @@ UE_TEST_F(lifetime, status)
 	free(text);
 }
 
+/* Who reads on behind the end gets nothing, until it starts over. */
+UE_TEST_F(lifetime, status_ends)
+{
+	int fd = ue_open_file("user_events_status", O_RDONLY);
+	char text[256];
+	ssize_t len;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ue_reg(self->fd, "life_end0", &self->word, 0, NULL));
+	len = read(fd, text, sizeof(text) - 1);
+	ASSERT_LT(0, len);
+	text[len] = '\0';
+	EXPECT_STREQ("life_end0\n\nActive: 1\nBusy: 0\n", text);
+
+	/* One and the other, as what is new might be taken for the totals. */
+	ASSERT_EQ(0, ue_reg(self->fd, "life_end1", &self->word, 1, NULL));
+	EXPECT_EQ(0, read(fd, text, sizeof(text)));
+	ASSERT_EQ(0, ue_reg(self->fd, "life_end2", &self->word, 2, NULL));
+	EXPECT_EQ(0, read(fd, text, sizeof(text)));
+
+	ASSERT_EQ(0, lseek(fd, 0, SEEK_SET));
+	len = read(fd, text, sizeof(text) - 1);
+	ASSERT_LT(0, len);
+	text[len] = '\0';
+	EXPECT_STREQ("life_end0\nlife_end1\nlife_end2\n\n"
+		     "Active: 3\nBusy: 0\n", text);
+	EXPECT_EQ(0, read(fd, text, sizeof(text)));
+	close(fd);
+}
+
 UE_TEST_F(lifetime, status_of_formats)
 {
 	const char *name = "life_smulti.";
