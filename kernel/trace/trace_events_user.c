@@ -4327,9 +4327,12 @@ static bool args_match(const struct user_event_format *format, int argc, const c
 	bool match;
 	int i;
 
-	len = scnprintf(command, sizeof(command), "%s", format->name);
+	len = append(command, sizeof(command), 0, "%s", format->name);
 	for (i = 0; i < argc; i++)
-		len += scnprintf(command + len, sizeof(command) - len, " %s", argv[i]);
+		len = append(command, sizeof(command), len, " %s", argv[i]);
+	/* What is left of words that were cut may say something else. */
+	if (len >= sizeof(command))
+		return false;
 
 	other = format_parse(command);
 	if (IS_ERR(other))

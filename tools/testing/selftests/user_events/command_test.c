@@ -747,6 +747,29 @@ UE_TEST_F(command, dynamic_events)
 	}
 }
 
+/* Words to delete by count to the last, as many as there may be. */
+UE_TEST_F(command, dynamic_events_long)
+{
+	static const char * const more[] = {
+		"; u8 more", " more", "; u8 a b", "x",
+	};
+	char line[1024] = "u:";
+	char *end = line + 2 + 511;
+
+	long_command(line + 2, 512);
+	ASSERT_EQ(0, ue_write("dynamic_events", line));
+	memcpy(line, "-:", 2);
+	for (size_t i = 0; i < ARRAY_SIZE(more); i++) {
+		snprintf(end, line + sizeof(line) - end, "%s", more[i]);
+		EXPECT_EQ(-ENOENT, ue_write("dynamic_events", line))
+			TH_LOG("with '%s'", more[i]);
+		EXPECT_EQ(1, ue_event_exists("cmd_long"));
+	}
+	*end = '\0';
+	EXPECT_EQ(0, ue_write("dynamic_events", line));
+	EXPECT_EQ(0, ue_event_exists("cmd_long"));
+}
+
 UE_TEST_F(command, dynamic_events_refused)
 {
 	static const char * const bad[] = {
