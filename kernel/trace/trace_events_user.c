@@ -1383,8 +1383,8 @@ struct user_event_key {
  * @set: set it belongs to
  * @event_link: in event->enablers
  * @set_link: in set->enablers, then in owner->clearing and owner->removed
- * @deferred: unless @in_page, last set->deferrals at which a write was put off,
- *	0 for never
+ * @deferred: unless @in_page, set->deferrals when a write was last put off, 0 for
+ *	never; two that are not yet written differ
  * @removed_at: in owner->removed, mm->user_event_seq when the bit was cleared
  * @word: if @in_page, where, holds a reference
  *
@@ -1455,6 +1455,16 @@ struct user_event_mm {
 	struct list_head		to_clear;
 	struct list_head		removed;
 	unsigned int			nr_removed;
+};
+
+/**
+ * struct user_event_missed - a write that was put off and could not be done
+ * @addr: address of the word
+ * @deferred: deferred of the enabler, another one once it is put off again
+ */
+struct user_event_missed {
+	unsigned long			addr;
+	u64				deferred;
 };
 
 static DEFINE_SPINLOCK(owners_lock);
@@ -1866,6 +1876,7 @@ static void clear_later(struct user_event_mm *owner,
 		return;
 
 	*copy = *enabler;
+	copy->deferred = ++owner->set->deferrals;
 	list_add_tail(&copy->set_link, &owner->to_clear);
 	owner_queue(owner);
 }
@@ -1892,8 +1903,16 @@ static void forget_clear(struct user_event_mm *owner, const struct user_event_ke
 	}
 }
 
+static struct user_event_missed missed_word(const struct user_event_enabler *enabler)
+{
+	return (struct user_event_missed) {
+		.addr = enabler->key.addr,
+		.deferred = enabler->deferred,
+	};
+}
+
 /* Clear what can be cleared. Return: as settle_words(). */
-static int settle_clears(struct user_event_mm *owner, unsigned long *addr)
+static int settle_clears(struct user_event_mm *owner, struct user_event_missed *missed)
 {
 	struct user_event_enabler *enabler, *next;
 	int why = 0;
@@ -1905,7 +1924,7 @@ static int settle_clears(struct user_event_mm *owner, unsigned long *addr)
 		if (!ret) {
 			enabler_retire(owner, enabler);
 		} else if (!why) {
-			*addr = enabler->key.addr;
+			*missed = missed_word(enabler);
 			why = ret;
 		}
 		cond_resched();
@@ -1917,10 +1936,10 @@ static int settle_clears(struct user_event_mm *owner, unsigned long *addr)
  * Write what can be written of the words that were put off: up to the first
  * that has to wait, and of those behind it up to @ahead.
  *
- * Return: 0, or why the word at @addr could not be written, see write_word().
+ * Return: 0, or why @missed could not be written, see write_word().
  */
 static int settle_words(struct user_event_mm *owner, unsigned int ahead,
-			unsigned long *addr)
+			struct user_event_missed *missed)
 {
 	struct user_event_enabler *enabler;
 	int ret, why;
@@ -1930,7 +1949,7 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 	if (!owner->set)
 		return 0;
 
-	why = settle_clears(owner, addr);
+	why = settle_clears(owner, missed);
 	if (why && !ahead)
 		return why;
 
@@ -1943,7 +1962,7 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 	list_for_each_entry_from(enabler, &owner->set->enablers, set_link) {
 		ret = write_word(owner, enabler, enabler->event->enabled);
 		if (ret && !why) {
-			*addr = enabler->key.addr;
+			*missed = missed_word(enabler);
 			why = ret;
 		}
 		if (!why)
@@ -1955,22 +1974,26 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 	return why;
 }
 
-/* The word at @addr cannot be had, go on with the next. */
-static void give_up_word(struct user_event_mm *owner, unsigned long addr)
+/*
+ * The word of @missed cannot be had, go on with the next. If it was put off again
+ * since, its memory may be another now and is still to be tried.
+ */
+static void give_up_word(struct user_event_mm *owner,
+			 const struct user_event_missed *missed)
 {
 	struct user_event_enabler *enabler, *next;
 
 	guard(mutex)(&event_mutex);
 
 	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
-		if (enabler->key.addr == addr) {
+		if (enabler->deferred == missed->deferred) {
 			enabler_retire(owner, enabler);
 			return;
 		}
 	}
 
 	enabler = owner->set ? first_deferred(owner) : NULL;
-	if (enabler && enabler->key.addr == addr)
+	if (enabler && enabler->deferred == missed->deferred)
 		owner->settled = enabler->deferred;
 }
 
@@ -1981,10 +2004,10 @@ static void give_up_word(struct user_event_mm *owner, unsigned long addr)
 static void owner_work(struct work_struct *work)
 {
 	struct user_event_mm *owner = container_of(work, struct user_event_mm, work);
-	unsigned long addr;
+	struct user_event_missed missed;
 
 	mutex_lock(&event_mutex);
-	if (settle_words(owner, USER_EVENT_LOOK_AHEAD, &addr) && !owner->faulting) {
+	if (settle_words(owner, USER_EVENT_LOOK_AHEAD, &missed) && !owner->faulting) {
 		/* An item that is stuck and queued again would count twice. */
 		owner->faulting = true;
 		refcount_inc(&owner->refs);
@@ -1994,14 +2017,14 @@ static void owner_work(struct work_struct *work)
 	owner_put(owner);
 }
 
-/* The next word to fault in, at @addr. Return: 0 if there is none. */
-static int next_fault(struct user_event_mm *owner, unsigned long *addr)
+/* The next word to fault in, @missed. Return: 0 if there is none. */
+static int next_fault(struct user_event_mm *owner, struct user_event_missed *missed)
 {
 	int why;
 
 	guard(mutex)(&event_mutex);
 
-	why = settle_words(owner, 0, addr);
+	why = settle_words(owner, 0, missed);
 	owner->faulting = why;
 	return why;
 }
@@ -2009,25 +2032,25 @@ static int next_fault(struct user_event_mm *owner, unsigned long *addr)
 static void owner_fault_work(struct work_struct *work)
 {
 	struct user_event_mm *owner = container_of(work, struct user_event_mm, fault_work);
+	struct user_event_missed missed;
 	unsigned int attempt = 0;
-	unsigned long last = 0;
-	unsigned long addr;
+	u64 last = 0;
 	int why, ret;
 
 	if (!mmget_not_zero(owner->mm))
 		goto out;
 
-	while ((why = next_fault(owner, &addr))) {
-		if (addr != last)
+	while ((why = next_fault(owner, &missed))) {
+		if (missed.deferred != last)
 			attempt = 0;
-		last = addr;
+		last = missed.deferred;
 		back_off(attempt);
-		ret = fault_in_word(owner->mm, addr, why, &attempt);
+		ret = fault_in_word(owner->mm, missed.addr, why, &attempt);
 		/* Memory may be found the next time. */
 		if (ret == -ENOMEM && ++attempt < USER_EVENT_FAULT_ATTEMPTS)
 			ret = 0;
 		if (ret)
-			give_up_word(owner, addr);
+			give_up_word(owner, &missed);
 		cond_resched();
 	}
 	mmput(owner->mm);

@@ -989,6 +989,64 @@ static void registry_tracer_dyn_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
 }
 
+/*
+ * A word is given up for what it was put off for. By then its program may have
+ * mapped other memory there, for which it was put off again. No work item is
+ * queued here, and the memory is empty.
+ */
+static void registry_put_off_again(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_missed missed, again = {};
+	struct user_event_enabler *enabler;
+	struct user_event_mm *owner;
+	struct mm_struct *mm;
+
+	mm = mm_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	owner = owner_alloc(mm);
+	KUNIT_ASSERT_NOT_NULL(test, owner);
+	owner->set = set_alloc();
+	KUNIT_ASSERT_NOT_NULL(test, owner->set);
+	list_add(&owner->set_link, &owner->set->owners);
+	enabler = kmem_cache_zalloc(enabler_cache, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, enabler);
+	enabler->key.addr = PAGE_SIZE;
+	enabler->width = sizeof(u32);
+	enabler->event = event;
+	enabler->set = owner->set;
+
+	mutex_lock(&event_mutex);
+	KUNIT_EXPECT_EQ(test, enabler_link(enabler), 0);
+	mutex_unlock(&event_mutex);
+	enabler->deferred = ++owner->set->deferrals;
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+
+	enabler->deferred = ++owner->set->deferrals;
+	give_up_word(owner, &missed);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
+	KUNIT_EXPECT_EQ(test, again.addr, PAGE_SIZE);
+	give_up_word(owner, &again);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
+
+	mutex_lock(&event_mutex);
+	enabler_remove(enabler);
+	enabler->deferred = ++owner->set->deferrals;
+	list_add(&enabler->set_link, &owner->to_clear);
+	mutex_unlock(&event_mutex);
+
+	give_up_word(owner, &missed);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
+	give_up_word(owner, &again);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&owner->to_clear));
+
+	set_free(owner->set);
+	owner_put(owner);
+	mmput(mm);
+	user_event_put(event);
+}
+
 static void registry_many(struct kunit *test)
 {
 	struct user_event **events = kunit_kcalloc(test, 200, sizeof(*events), GFP_KERNEL);
@@ -1081,6 +1139,7 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_tracer_again),
 	KUNIT_CASE(registry_tracer_delete),
 	KUNIT_CASE(registry_tracer_dyn_free),
+	KUNIT_CASE(registry_put_off_again),
 	KUNIT_CASE(registry_many),
 	KUNIT_CASE(registry_dyn_create),
 	KUNIT_CASE_PARAM(registry_dyn_match, dyn_match_gen_params),
