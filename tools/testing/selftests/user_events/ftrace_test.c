@@ -626,11 +626,20 @@ UE_TEST_F(ftrace, trigger_snapshot)
 				"!snapshot:1 if a == 3"));
 }
 
-UE_TEST_F(ftrace, trigger_stacktrace)
+static int occurrences(const char *text, const char *what)
 {
 	int count = 0;
-	char *pos;
 
+	while ((text = strstr(text, what))) {
+		count++;
+		text++;
+	}
+
+	return count;
+}
+
+UE_TEST_F(ftrace, trigger_stacktrace)
+{
 	ASSERT_EQ(0, add_event(self, "u32 a"));
 	ASSERT_EQ(0, ft_switch(&self->ft, self->event, 1));
 	ASSERT_EQ(0, ft_trigger(&self->ft, self->event,
@@ -638,11 +647,15 @@ UE_TEST_F(ftrace, trigger_stacktrace)
 	ASSERT_EQ(8, emit_u32(self, 1));
 	ASSERT_EQ(8, emit_u32(self, 3));
 
+	/* An event that is off has triggers all the same. */
+	ASSERT_EQ(0, ft_switch(&self->ft, self->event, 0));
+	ASSERT_EQ(8, emit_u32(self, 1));
+	ASSERT_EQ(8, emit_u32(self, 3));
+
 	ASSERT_LT(0, ft_text(&self->ft, self->text, sizeof(self->text)));
-	for (pos = self->text; (pos = strstr(pos, "<stack trace>")); pos++)
-		count++;
-	EXPECT_EQ(1, count)
+	EXPECT_EQ(2, occurrences(self->text, "<stack trace>"))
 		TH_LOG("%s", self->text);
+	EXPECT_EQ(2, occurrences(self->text, " a="));
 }
 
 /* An event that a trigger may switch on is attached, and off until then. */
