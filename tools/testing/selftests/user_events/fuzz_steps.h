@@ -378,6 +378,34 @@ static void spoil_reg(struct fuzz *f, struct user_reg *reg)
 	}
 }
 
+/* The bit as bit of the 8 bytes around it. */
+static uint64_t bit_in_slot(const struct bit *bit)
+{
+	uint64_t mask = 1ULL << bit->nr;
+	uint32_t half = mask;
+
+	if (bit->size == 8)
+		return mask;
+	mask = 0;
+	memcpy((char *)&mask + bit->addr % 8, &half, sizeof(half));
+
+	return mask;
+}
+
+/* A bit of a long word and one of its half may be the same: either event's. */
+static void disown_same(struct fuzz *f, struct bit *new)
+{
+	struct bit *bit;
+
+	for (bit = f->bit; bit < f->bit + NR_BITS; bit++) {
+		if (bit == new || !bit->addr || bit->addr / 8 != new->addr / 8 ||
+		    bit_in_slot(bit) != bit_in_slot(new))
+			continue;
+		bit->generation = 0;
+		new->generation = 0;
+	}
+}
+
 /* Remembers what a register that succeeded has made. */
 static void registered(struct fuzz *f, const struct user_reg *reg, int file,
 		       int area, int name, int format)
@@ -395,6 +423,7 @@ static void registered(struct fuzz *f, const struct user_reg *reg, int file,
 		.generation = f->area[area].generation,
 		.name = reg->flags & USER_EVENT_REG_MULTI_FORMAT ? -1 : name,
 	};
+	disown_same(f, bit);
 }
 
 static void op_register(struct fuzz *f)
