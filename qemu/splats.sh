@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # splats.sh LOG [SYMBOLS]: fail, and show them, if the kernel reported bugs in
-# LOG. With SYMBOLS, a file of functions, a data race that names none of them, not
-# even as a caller, is none: the rest of the kernel has its own.
+# LOG. With SYMBOLS, a file of functions, a data race that is not in one of them is
+# none: the rest of the kernel has its own.
 
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -18,25 +18,26 @@ bugs="$bugs|kmemleak: [1-9]|unreferenced object|turning off the locking"
 # How the tools introduce themselves at boot is not a report.
 quiet='kasan: KernelAddressSanitizer initialized|kcsan: (enabled|strict|non-strict|selftest)'
 
-# Take out the titles of others' races, which is what makes them reports. The
+# Take out the titles of others' races, which is what makes them reports: those of
+# which no access is in one of our functions, or in a helper that it called. The
 # lines in between stay: other CPUs may report something else meanwhile.
 # Lines keep their numbers.
 others_races()
 {
 	awk '
-	FNR == NR { ours[$1] = 1; next }
+	FNR == NR { if ($1 != "") ours[$1] = 1; next }
 	{ line[FNR] = $0 }
-	/BUG: KCSAN: / { title = FNR; foreign[title] = 1 }
-	title {
-		for (i = 1; i <= NF; i++) {
-			name = $i
-			sub(/\+0x.*/, "", name)
-			sub(/\r$/, "", name)
-			if (name in ours)
-				delete foreign[title]
-		}
+	/BUG: KCSAN: / { title = FNR; foreign[title] = 1; innermost = 0 }
+	/ (to|of) 0x[0-9a-f]+ of [0-9]+ bytes by / { innermost = 1; next }
+	innermost && $NF ~ /\+0x/ {
+		name = $NF
+		sub(/\+0x.*/, "", name)
+		if (name in ours)
+			delete foreign[title]
+		if (name !~ /^_*(mem|str|list|hlist|rht|rhashtable|xa|xas|refcount)/)
+			innermost = 0
 	}
-	/Reported by Kernel Concurrency Sanitizer/ { title = 0 }
+	/Reported by Kernel Concurrency Sanitizer/ { title = 0; innermost = 0 }
 	END {
 		for (i = 1; i <= FNR; i++)
 			print i in foreign ? "" : line[i]

@@ -47,7 +47,7 @@ symbols=
 if [ "$config" = kcsan ]; then
 	symbols=$results/symbols
 	"${cross}nm" "$obj/kernel/trace/trace_events_user.o" |
-		awk '$2 ~ /[tT]/ { print $3 }' >"$symbols"
+		awk 'NF == 3 && $2 ~ /[tT]/ { print $3 }' >"$symbols"
 	[ -s "$symbols" ] || die "there are no functions in trace_events_user.o"
 fi
 
