@@ -23,6 +23,7 @@ not start, or the kernel reports a bug on its console.
   -t SECONDS limit (default 300)
   -l FILE    the console's log (default build/log/console.log)
   -i         count instructions: 1 ns of the guest's clock is one instruction
+  -o         emulated CPUs run one at a time: code may be patched at will
   -s         interactive: COMMAND gets the terminal
   -b         bugs on the console are not looked for
   -r FILE    data races count only where a function in FILE has part
@@ -42,10 +43,11 @@ writable=
 limit=300
 console=$logs/console.log
 icount=
+threads=multi
 interactive=
 bugs=yes
 symbols=
-while getopts k:A:I:c:m:a:w:t:l:r:isbh option; do
+while getopts k:A:I:c:m:a:w:t:l:r:iosbh option; do
 	case $option in
 	k) kernel=$OPTARG ;;
 	A) arch=$OPTARG ;;
@@ -58,6 +60,7 @@ while getopts k:A:I:c:m:a:w:t:l:r:isbh option; do
 	l) console=$OPTARG ;;
 	r) symbols=$OPTARG ;;
 	i) icount=yes ;;
+	o) threads=single ;;
 	s) interactive=yes ;;
 	b) bugs= ;;
 	h) usage; exit ;;
@@ -106,7 +109,7 @@ quirks=
 # that does not come after boot, in an instance of its own.
 steady=trace_instance=recording,initcall:initcall_finish
 serial="-serial file:$console"
-accel="-accel tcg,thread=multi -cpu max"
+accel="-accel tcg,thread=$threads -cpu max"
 case $arch in
 x86_64)
 	emulator="qemu-system-x86_64"

@@ -19,13 +19,15 @@
 
 static void usage(void)
 {
-	puts("run as: fuzz [-s SEED] [-c COMMANDS] [-n STEPS] [-f CORPUS]\n"
-	     "        fuzz -r SEED,STEP,SEED [-n STEPS]\n"
+	puts("run as: fuzz [-p] [-s SEED] [-c COMMANDS] [-n STEPS] [-f CORPUS]\n"
+	     "        fuzz [-p] -r SEED,STEP,SEED [-n STEPS]\n"
 	     "  -s  what everything else is made from (default: the time)\n"
 	     "  -c  command strings to try (default 20000)\n"
 	     "  -n  steps of the interface to do (default 5000)\n"
 	     "  -f  strings to try first (default: fuzz_corpus.txt next to fuzz)\n"
-	     "  -r  repeat a session");
+	     "  -r  repeat a session\n"
+	     "  -p  write set_event_pid as well, for which the kernel patches calls\n"
+	     "      of the scheduler: some emulated CPUs do not stand that");
 }
 
 static const char *default_corpus(void)
@@ -57,7 +59,7 @@ int main(int argc, char **argv)
 	time_t start;
 	int option;
 
-	while ((option = getopt(argc, argv, "s:c:n:f:r:xh")) != -1) {
+	while ((option = getopt(argc, argv, "s:c:n:f:r:pxh")) != -1) {
 		switch (option) {
 		case 's':
 			seed = strtoull(optarg, NULL, 0);
@@ -79,6 +81,9 @@ int main(int argc, char **argv)
 			}
 			repeat.seed = seed;
 			repeat.then = then;
+			break;
+		case 'p':
+			set_pids = true;
 			break;
 		case 'x':
 			/* What children become by exec. */

@@ -781,6 +781,9 @@ static void op_inject(struct fuzz *f)
 	put_text(event_path(f, "inject"), fields[below(&f->rng, ARRAY_SIZE(fields))]);
 }
 
+/* Write set_event_pid as well, which changes who probes the scheduler. */
+static bool set_pids;
+
 /* Put back by restore_settings(). */
 static void op_setting(struct fuzz *f)
 {
@@ -798,7 +801,7 @@ static void op_setting(struct fuzz *f)
 	if (one_in(&f->rng, 2))
 		put_text(UE_MAX, one_in(&f->rng, 6) ? limits[below(&f->rng, ARRAY_SIZE(limits))] :
 			 "32768");
-	else
+	else if (set_pids || strcmp(setting[0], "set_event_pid"))
 		put_text(setting[0], setting[1]);
 }
 
