@@ -236,27 +236,29 @@ static void map_memory(struct fuzz *f, int nr, enum area_kind kind)
 		memcpy(slot_at(nr, slot), &area->pattern, 8);
 }
 
+/* A bit of a word of 4 or 8 bytes as bit of the 8 bytes around it. */
+static uint64_t bit_in_slot(uintptr_t addr, int size, int nr)
+{
+	uint64_t mask = 1ULL << nr;
+	uint32_t half = mask;
+
+	if (size == 8)
+		return mask;
+	mask = 0;
+	memcpy((char *)&mask + addr % 8, &half, sizeof(half));
+
+	return mask;
+}
+
 /* From now on this bit is ours. */
 static void touch(struct fuzz *f, int area, uintptr_t addr, int size, int bit)
 {
 	size_t offset = addr - (uintptr_t)area_start(area);
 	size_t slot = offset / 8;
-	uint64_t mask64;
-	uint32_t mask;
-	char *at;
 
 	if (slot >= NR_SLOTS / 2)
 		slot = NR_SLOTS - (2 * page_size - offset + 7) / 8;
-	at = (char *)&f->area[area].touched[slot] + offset % 8;
-	if (size == 8) {
-		memcpy(&mask64, at, sizeof(mask64));
-		mask64 |= 1ULL << bit;
-		memcpy(at, &mask64, sizeof(mask64));
-	} else {
-		memcpy(&mask, at, sizeof(mask));
-		mask |= 1U << bit;
-		memcpy(at, &mask, sizeof(mask));
-	}
+	f->area[area].touched[slot] |= bit_in_slot(addr, size, bit);
 }
 
 static void map_area(struct fuzz *f, int nr, enum area_kind kind)
@@ -378,28 +380,15 @@ static void spoil_reg(struct fuzz *f, struct user_reg *reg)
 	}
 }
 
-/* The bit as bit of the 8 bytes around it. */
-static uint64_t bit_in_slot(const struct bit *bit)
-{
-	uint64_t mask = 1ULL << bit->nr;
-	uint32_t half = mask;
-
-	if (bit->size == 8)
-		return mask;
-	mask = 0;
-	memcpy((char *)&mask + bit->addr % 8, &half, sizeof(half));
-
-	return mask;
-}
-
 /* A bit of a long word and one of its half may be the same: either event's. */
 static void disown_same(struct fuzz *f, struct bit *new)
 {
+	uint64_t mask = bit_in_slot(new->addr, new->size, new->nr);
 	struct bit *bit;
 
 	for (bit = f->bit; bit < f->bit + NR_BITS; bit++) {
 		if (bit == new || !bit->addr || bit->addr / 8 != new->addr / 8 ||
-		    bit_in_slot(bit) != bit_in_slot(new))
+		    bit_in_slot(bit->addr, bit->size, bit->nr) != mask)
 			continue;
 		bit->generation = 0;
 		new->generation = 0;
