@@ -13,15 +13,16 @@ answer=$build/accel
 if [ ! -e "$answer" ]; then
 	mkdir -p "$logs"
 	log=$logs/accel.log
-	echo tcg >"$answer.new"
+	new=$answer.$$
+	echo tcg >"$new"
 	if [ -w /dev/kvm ]; then
 		timeout -k 1 20 qemu-system-x86_64 -accel kvm -cpu host -m 256 \
 			-display none -monitor none -serial stdio -no-reboot \
 			-kernel "$1" -append "console=ttyS0 panic=-1" \
 			</dev/null >"$log" 2>&1 &&
 			grep -q 'Kernel panic.*root fs' "$log" &&
-			echo kvm >"$answer.new"
+			echo kvm >"$new"
 	fi
-	mv "$answer.new" "$answer"
+	mv "$new" "$answer"
 fi
 cat "$answer"

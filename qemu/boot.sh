@@ -101,7 +101,6 @@ quote()
 # same, whatever the guest makes of measuring them.
 tty=ttyS0
 tsc=tsc=reliable
-quirks=
 # Emulated CPUs that run side by side may go on with code that one of them has
 # patched (QEMU before 8.1): they meet the breakpoint that is gone, an oops. x86
 # patches calls when the first probe of a tracepoint comes and when the last one
@@ -124,8 +123,6 @@ x86_64)
 		steady=
 	fi
 	accel="$accel -smp $cpus,sockets=$cpus"
-	# A debugging kernel takes minutes to interpret what ACPI says of PCI.
-	quirks=pci=noacpi
 	# On a busy host it may also find a wrong rate of the time stamp counter,
 	# which is the host's. In a virtual machine that one is known.
 	if [ -z "$icount" ] && [ -n "$tsc" ] && grep -qw hypervisor /proc/cpuinfo; then
@@ -173,7 +170,7 @@ set -- $accel $serial -m "$memory" \
 	-device virtio-serial-$bus \
 	-chardev "file,id=status,path=$job/status" \
 	-device virtserialport,chardev=status,name=status
-append="console=$tty panic=-1 $tsc $quirks $steady $args"
+append="console=$tty panic=-1 $tsc $steady $args"
 if [ -n "$initramfs" ]; then
 	set -- "$@" -initrd "$initramfs"
 	append="$append cpus=$cpus"

@@ -9,6 +9,8 @@
 
 "$top/qemu/packages.sh" kernel || exit
 "$top/qemu/tree.sh" || exit
+# Nobody syncs the tree again meanwhile.
+lock tree-ours
 
 package=linux-source-$series
 stage=$build/state/ours/stage
