@@ -394,6 +394,8 @@ UE_TEST_F(size, unprivileged)
 	EXPECT_EQ(warned, kernel_warned());
 }
 
+#define PROBE	"kprobes/ue_refused"
+
 /* A sub-buffer that is made larger takes more from then on. */
 FIXTURE(resize)
 {
@@ -418,6 +420,7 @@ FIXTURE_SETUP(resize)
 FIXTURE_TEARDOWN(resize)
 {
 	EXPECT_EQ(0, ft_destroy(&self->ft));
+	ue_write("dynamic_events", "-:" PROBE);
 	if (self->fd > 0) {
 		ue_unreg(self->fd, &self->word, 0);
 		close(self->fd);
@@ -447,6 +450,54 @@ UE_TEST_F(resize, while_enabled)
 			  emit(self->fd, self->index, payload, most + 1));
 		EXPECT_EQ(0, ft_drain(&self->ft));
 	}
+}
+
+/*
+ * The ring counts a record that does not fit, and only then takes it back. An
+ * event in between, here of a kprobe, must not make it lose count.
+ */
+UE_TEST_F(resize, event_while_a_record_is_refused)
+{
+	unsigned char *payload;
+	int kept = 0;
+	size_t most;
+
+	if (ue_write("dynamic_events", "p:" PROBE
+		     " rb_move_tail a=$stack0 b=$stack1 c=$stack2"))
+		SKIP(return, "no kprobe in the ring buffer: CONFIG_KPROBE_EVENTS");
+
+	ft_close_raw(&self->ft);
+	ASSERT_EQ(0, ft_set(&self->ft, "buffer_subbuf_size_kb", "512"));
+	ASSERT_EQ(0, ft_set(&self->ft, "buffer_size_kb", "1600"));
+	ASSERT_EQ(0, ft_set(&self->ft, "options/overwrite", "0"));
+	ASSERT_EQ(0, ft_set(&self->ft, "events/" PROBE "/enable", "1"));
+	ASSERT_EQ(0, ft_open_raw(&self->ft));
+	most = ft_max_payload(&self->ft);
+	ASSERT_LT(511 * 1024, most);
+	payload = malloc(most);
+	ASSERT_TRUE(!!payload);
+	fill_pattern(payload, most, 1);
+
+	/* Without a report a full buffer is a success. */
+	for (int i = 0; i < 20; i++) {
+		ASSERT_EQ(4 + most,
+			  emit(self->fd, self->index, payload, most));
+	}
+	ASSERT_EQ(0, ft_set(&self->ft, "events/" PROBE "/enable", "0"));
+
+	/* Of the probe's events some may have found room as well. */
+	for (;;) {
+		struct record rec;
+		int got = ft_next(&self->ft, &rec);
+
+		ASSERT_LE(0, got);
+		if (!got)
+			break;
+		kept += record_is(&rec, payload, most);
+	}
+	EXPECT_LT(0, kept);
+	EXPECT_EQ(20 - kept, event_lost("resize_event", "ftrace", "full"));
+	free(payload);
 }
 
 TEST_HARNESS_MAIN
