@@ -627,7 +627,7 @@ UE_TEST_F(enable, migrated_pages)
 				    (uint32_t *)(mem + i * page_size()), i % 32,
 				    NULL));
 	}
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 8; i++) {
 		pid_t pid = fork();
 
 		ASSERT_LE(0, pid);
