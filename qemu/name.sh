@@ -16,7 +16,7 @@ tree=$build/linux
 obj=$tree/obj-$name
 
 # About as many files as a build compiles.
-objects=1320
+objects=1100
 
 cc=gcc
 [ "$config" != clang ] || cc=clang
@@ -47,7 +47,7 @@ s390x)
 	image_path=arch/s390/boot/bzImage
 	cross=s390x-linux-gnu-
 	packages=s390x
-	objects=1000
+	objects=870
 	;;
 arm64)
 	image=Image
