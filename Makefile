@@ -3,12 +3,14 @@
 # ARCH	x86_64 (default)
 # CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov
 # SUITES	programs of tools/testing/selftests/user_events (default: all)
+# ROUNDS	percent of the rounds that the tests of races go through (default: all)
 # BENCH	benchmarks of bench/rows (default: all)
 # SEED, COMMANDS, STEPS	of the fuzzer
 
 ARCH ?= x86_64
 CONFIG ?=
 SUITES ?=
+ROUNDS ?= 100
 BENCH ?=
 SEED ?= 1
 COMMANDS ?= 2000000
@@ -31,7 +33,8 @@ help:
 	@echo 'make clean     remove build/'
 	@echo
 	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov) and ARCH= (s390x, i386,'
-	@echo 'arm64), test takes SUITES=, fuzz takes SEED=, COMMANDS= and STEPS='
+	@echo 'arm64), test takes SUITES= and ROUNDS= (percent of those of races), fuzz'
+	@echo 'takes SEED=, COMMANDS= and STEPS='
 
 run:
 	@qemu/run.sh $(name)
@@ -40,7 +43,7 @@ bpf:
 	@qemu/bpf.sh $(name)
 
 test:
-	@qemu/test.sh $(name) $(SUITES)
+	@qemu/test.sh -r $(ROUNDS) $(name) $(SUITES)
 
 fuzz:
 	@qemu/fuzz.sh $(or $(CONFIG),debug)-$(ARCH) $(SEED) $(COMMANDS) $(STEPS)

@@ -1,12 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# test.sh [NAME [SUITE...]]: KUnit and the kselftests on the kernel NAME, or
-# only the given programs of the kselftests.
+# test.sh [-r PERCENT] [NAME [SUITE...]]: KUnit and the kselftests on the kernel
+# NAME, or only the given programs of the kselftests. Races go through PERCENT of
+# their rounds.
 
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
+rounds=100
+while getopts r: option; do
+	case $option in
+	r) rounds=$OPTARG ;;
+	*) die "usage: test.sh [-r PERCENT] [NAME [SUITE...]]" ;;
+	esac
+done
+shift $((OPTIND - 1))
+[ "$rounds" -ge 1 ] 2>/dev/null || die "ROUNDS is $rounds, not a number of percent"
 name=${1:-x86_64}
 [ $# -eq 0 ] || shift
 # shellcheck source=name.sh
@@ -50,6 +60,9 @@ if [ "$config" = kcsan ]; then
 		awk 'NF == 3 && $2 ~ /[tT]/ { print $3 }' >"$symbols"
 	[ -s "$symbols" ] || die "there are no functions in trace_events_user.o"
 fi
+
+# What the kernel does not know becomes the environment of its first process.
+bootargs="$bootargs UE_ROUNDS=$rounds"
 
 set -- -k "$build/$name/$image" -A "$arch" -l "$console" -m "$memory" -r "$symbols" \
 	-a "kunit.enable=1 kunit.filter_glob=user_event* $bootargs" -t "$testlimit"

@@ -678,7 +678,7 @@ UE_TEST_F(bpf, replaced_while_writers_run)
 	struct writer writers[2];
 	pthread_t threads[2];
 	bool stop = false;
-	int i, j, rounds = 40;
+	int i, j, rounds = ue_rounds(100);
 	uint64_t seen;
 
 	ASSERT_LT(0, map);

@@ -627,7 +627,7 @@ UE_TEST_F(enable, migrated_pages)
 				    (uint32_t *)(mem + i * page_size()), i % 32,
 				    NULL));
 	}
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < ue_rounds(20); i++) {
 		pid_t pid = fork();
 
 		ASSERT_LE(0, pid);
@@ -924,7 +924,7 @@ UE_TEST_F(enable, shared_word)
  */
 #define RACE_PAGES	4
 #define RACE_WORDS	16
-#define RACE_ROUNDS	1000
+#define RACE_ROUNDS	ue_rounds(1000)
 
 struct race {
 	atomic_int stop;	/* asked for by the parent */
@@ -1012,7 +1012,7 @@ UE_TEST_F(enable, fork_races_with_toggles)
 
 		atomic_store(&race->stop, 1);
 		while (!atomic_load(&race->stopped))
-			sched_yield();
+			usleep(50);
 		state = atomic_load(&race->state);
 		for (int step = 0; step < 3; step++) {
 			unsigned char now = state;
@@ -1030,7 +1030,7 @@ UE_TEST_F(enable, fork_races_with_toggles)
 		atomic_store(&race->state, state);
 		atomic_store(&race->stop, 0);
 		while (atomic_load(&race->stopped))
-			sched_yield();
+			usleep(50);
 	}
 	atomic_store(&race->end, 1);
 	EXPECT_EQ(0, ue_wait(toggler));
@@ -1054,7 +1054,7 @@ UE_TEST_F(enable, exit_and_exec_race_with_toggles)
 	if (!toggler)
 		_exit(race_toggle(race));
 
-	for (int i = 0; i < 300; i++) {
+	for (int i = 0; i < ue_rounds(300); i++) {
 		pid_t pid = fork();
 
 		ASSERT_LE(0, pid);

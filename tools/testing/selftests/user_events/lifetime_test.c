@@ -19,8 +19,8 @@
 #define CAP_PERFMON 38
 #endif
 
-#define ROUNDS		1000
-#define TRACED_ROUNDS	40
+#define ROUNDS		ue_rounds(1000)
+#define TRACED_ROUNDS	ue_rounds(40)
 
 /* A program that is executed here finds in its environment what to do. */
 #define EXEC_ENV	"USER_EVENTS_TEST_EXEC"

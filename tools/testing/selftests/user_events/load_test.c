@@ -15,7 +15,7 @@
 #define WORKERS		(PROCESSES * THREADS)
 #define EVENTS		1000
 #define WRITES		600		/* of each worker */
-#define ROUNDS		24		/* of each tracer */
+#define ROUNDS		ue_rounds(24)		/* of each tracer */
 #define INSTANCES	6		/* of one of them: each is a big one */
 #define READ_CPUS	16
 

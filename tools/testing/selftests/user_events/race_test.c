@@ -65,7 +65,7 @@ static int try_name(const char *args)
  */
 #define NAME_PROCESSES	3
 #define NAME_THREADS	2
-#define NAME_ROUNDS	60
+#define NAME_ROUNDS	ue_rounds(60)
 #define NAME_STEPS	40
 #define NAME_TOGGLES	8
 
@@ -285,7 +285,7 @@ FIXTURE_TEARDOWN_PARENT(race)
  * The last user goes, in one of the ways there are, while another process
  * registers the same: it has the old event or a new one, and that is whole.
  */
-#define LAST_ROUNDS	150
+#define LAST_ROUNDS	ue_rounds(150)
 
 enum last_way {
 	LAST_UNREG,
@@ -375,7 +375,7 @@ UE_TEST_F(race, last_user_and_next)
 }
 
 /* perf comes and goes while the application lets go of the event. */
-#define PERF_ROUNDS	160
+#define PERF_ROUNDS	ue_rounds(160)
 
 static void perf_user(void)
 {
@@ -453,7 +453,7 @@ UE_TEST_F(race, perf_and_last_close)
  * Toggles meet a process that has just started: its threads are being created
  * while they register, each in memory never touched.
  */
-#define FRESH_ROUNDS	100
+#define FRESH_ROUNDS	ue_rounds(100)
 #define FRESH_THREADS	5
 
 static void fresh_thread(int nr)
@@ -608,7 +608,7 @@ UE_TEST_F(race, toggles_and_mappings)
  * A set of registrations that fork shares: parent and children change it at
  * the same time, under toggles, and each sees what it has done itself.
  */
-#define SET_ROUNDS	40
+#define SET_ROUNDS	ue_rounds(40)
 #define SET_CHILDREN	4
 #define SET_WORDS	24
 #define SET_STEPS	30
@@ -700,7 +700,7 @@ UE_TEST_F(race, set_shared_after_fork)
  * child has the registration and the bit set, or neither. Its own mounts, copied
  * between its memory and its registrations, give the thread time.
  */
-#define FORK_ROUNDS	300
+#define FORK_ROUNDS	ue_rounds(300)
 #define FORK_MOUNTS	60
 
 struct fork_race {
@@ -843,7 +843,7 @@ UE_TEST_F(race, fork_while_registering_variable)
 /* The limit goes up and down underneath those who register. */
 #define MAX_WORKERS	4
 #define MAX_NAMES	8
-#define MAX_ROUNDS	150
+#define MAX_ROUNDS	ue_rounds(150)
 #define MAX_MORE	4
 #define MAX_FLIPS	20
 
@@ -1280,7 +1280,7 @@ UE_TEST_F(race, writes_against_all)
 }
 
 /* Instances come and go around writers. */
-#define INSTANCE_ROUNDS	30
+#define INSTANCE_ROUNDS	ue_rounds(30)
 #define INSTANCE_SEQS	64
 
 static void instance_writer(int nr)

@@ -41,6 +41,18 @@ static inline void ue_require(struct __test_metadata *_metadata)
 		SKIP(_exit(0), "no " UE_DATA ", is tracefs mounted?");
 }
 
+/*
+ * How many of @rounds a test of a race goes through: all, or as many percent of
+ * them as UE_ROUNDS in the environment says.
+ */
+static inline int ue_rounds(int rounds)
+{
+	const char *percent = getenv("UE_ROUNDS");
+	int some = percent ? rounds * atoi(percent) / 100 : rounds;
+
+	return some < 1 ? 1 : some;
+}
+
 static inline int ue_open(void)
 {
 	int fd = open(UE_DATA, O_RDWR | O_CLOEXEC);
