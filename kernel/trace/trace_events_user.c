@@ -239,10 +239,15 @@ static char *next_word(char **text)
  * of a field are. A type that has one of them elsewhere than in front would be
  * decoded by rules that no record is checked for.
  */
+static bool says_location(const char *word)
+{
+	return strstr(word, "__data_loc") || strstr(word, "__rel_loc");
+}
+
+/* The same for the type of what a location points at. */
 static bool misleads_filters(const char *word)
 {
-	return strstr(word, "__data_loc") || strstr(word, "__rel_loc") ||
-	       strstr(word, "cpumask_t");
+	return says_location(word) || strstr(word, "cpumask_t");
 }
 
 /* For isalpha() and the like, the letters of Latin-1 are letters as well. */
@@ -290,7 +295,7 @@ static int parse_struct(struct user_event_field *field, char *type, char *text)
 	const char *size = next_word(&text);
 
 	if (!size || next_word(&text) || !is_identifier(tag) ||
-	    misleads_filters(tag) || !isdigit(size[0]) || kstrtou32(size, 10, &field->size) ||
+	    says_location(tag) || !isdigit(size[0]) || kstrtou32(size, 10, &field->size) ||
 	    !field->size)
 		return -EINVAL;
 

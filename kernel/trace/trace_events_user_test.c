@@ -70,6 +70,7 @@ static const struct type_case type_cases[] = {
 	{ "struct foo f 20", "struct foo", 20, PLACE_INLINE, PRINT_AS("%llu") },
 	{ "struct foo f 1", "struct foo", 1, PLACE_INLINE, PRINT_AS("%llu") },
 	{ "struct charm f 4", "struct charm", 4, PLACE_INLINE, PRINT_AS("%llu") },
+	{ "struct my_cpumask_t f 8", "struct my_cpumask_t", 8, PLACE_INLINE, PRINT_AS("%llu") },
 	{ "__data_loc u32[] f", "__data_loc u32[]", 4, PLACE_DATA_LOC, PRINT_AS("%llu") },
 	{ "__data_loc u8 f", "__data_loc u8", 4, PLACE_DATA_LOC, PRINT_AS("%llu") },
 	{ "__rel_loc s64[] f", "__rel_loc s64[]", 4, PLACE_REL_LOC, PRINT_AS("%llu") },
