@@ -1435,6 +1435,8 @@ struct user_event_set {
  * @tasks: tasks attached, those whose user_event_mm points here
  * @refs: one for @tasks, one while @work is queued or runs, and @fault_work
  * @settled: deferrals of the set up to here are in this memory, or given up
+ * @settled_at: enabler whose deferral that was, if it has had no other since; NULL
+ *	if it is gone or unknown, event_mutex
  * @work: writes what was deferred, as far as that needs no waiting
  * @fault_work: faults in the memory of what is left
  * @faulting: @fault_work is queued or will look again, event_mutex
@@ -1453,6 +1455,7 @@ struct user_event_mm {
 	refcount_t			tasks;
 	refcount_t			refs;
 	u64				settled;
+	struct user_event_enabler	*settled_at;
 	struct work_struct		work;
 	struct work_struct		fault_work;
 	bool				faulting;
@@ -1755,6 +1758,20 @@ static void back_off(unsigned int attempt)
 		schedule_timeout_killable(msecs_to_jiffies(1 << attempt));
 }
 
+/*
+ * task_struct.user_event_mm is set by the task itself, by the one that forks
+ * it, and, once, by the thread that registers first, for all threads of its
+ * process. That last one may find a thread which is still being forked and
+ * can't know whether user_event_mm_clone() is yet to come for it: it counts
+ * the thread and says so with this bit. All three hold siglock.
+ */
+#define ATTACHED_EARLY	1UL
+
+static struct user_event_mm *task_owner(const struct task_struct *task)
+{
+	return (void *)((unsigned long)READ_ONCE(task->user_event_mm) & ~ATTACHED_EARLY);
+}
+
 /* Forget all but @left of the words that a fork may have missed. */
 static void forget_removed(struct user_event_mm *owner, unsigned int left)
 {
@@ -1858,14 +1875,26 @@ static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
 /* The oldest write that was put off and is not in the memory of @owner. */
 static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
 {
-	struct user_event_enabler *enabler, *first = NULL;
+	struct user_event_enabler *enabler = owner->settled_at, *first = NULL;
+	struct list_head *enablers = &owner->set->enablers;
 
-	list_for_each_entry_reverse(enabler, &owner->set->enablers, set_link) {
+	if (enabler && enabler->deferred == owner->settled)
+		return list_is_last(&enabler->set_link, enablers) ? NULL :
+		       list_next_entry(enabler, set_link);
+
+	list_for_each_entry_reverse(enabler, enablers, set_link) {
 		if (enabler->in_page || enabler->deferred <= owner->settled)
 			break;
 		first = enabler;
 	}
 	return first;
+}
+
+/* All deferrals up to that of @enabler are in the memory of @owner, or given up. */
+static void settled_up_to(struct user_event_mm *owner, struct user_event_enabler *enabler)
+{
+	owner->settled = enabler->deferred;
+	owner->settled_at = enabler;
 }
 
 /* Clear @enabler, which is no longer registered, at @owner: by its work item. */
@@ -1889,12 +1918,14 @@ static void clear_later(struct user_event_mm *owner,
 /* What is left of an enabler whose bit is clear, to tell a child in the making. */
 static void enabler_retire(struct user_event_mm *owner, struct user_event_enabler *enabler)
 {
+	bool alone = task_owner(current) == owner && refcount_read(&owner->tasks) == 1;
+
 	lockdep_assert_held(&event_mutex);
 
 	enabler->removed_at = owner->mm->user_event_seq;
 	list_move_tail(&enabler->set_link, &owner->removed);
 	owner->nr_removed++;
-	forget_removed(owner, refcount_read(&owner->tasks) > 1 ? USER_EVENT_MAX_REMOVED : 0);
+	forget_removed(owner, alone ? 0 : USER_EVENT_MAX_REMOVED);
 }
 
 /* A bit that is registered again shows what its new enabler says. */
@@ -1916,8 +1947,9 @@ static struct user_event_missed missed_word(const struct user_event_enabler *ena
 	};
 }
 
-/* Clear what can be cleared. Return: as settle_words(). */
-static int settle_clears(struct user_event_mm *owner, struct user_event_missed *missed)
+/* Clear what can be cleared, as settle_words() does with the words of the set. */
+static int settle_clears(struct user_event_mm *owner, unsigned int ahead,
+			 struct user_event_missed *missed)
 {
 	struct user_event_enabler *enabler, *next;
 	int why = 0;
@@ -1926,12 +1958,14 @@ static int settle_clears(struct user_event_mm *owner, struct user_event_missed *
 	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
 		ret = find_enabler(owner, &enabler->key) ? 0 :
 		      write_word(owner, enabler, false);
-		if (!ret) {
-			enabler_retire(owner, enabler);
-		} else if (!why) {
+		if (ret && !why) {
 			*missed = missed_word(enabler);
 			why = ret;
 		}
+		if (!ret)
+			enabler_retire(owner, enabler);
+		if (why && !ahead--)
+			break;
 		cond_resched();
 	}
 	return why;
@@ -1954,7 +1988,7 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 	if (!owner->set)
 		return 0;
 
-	why = settle_clears(owner, missed);
+	why = settle_clears(owner, ahead, missed);
 	if (why && !ahead)
 		return why;
 
@@ -1971,7 +2005,7 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 			why = ret;
 		}
 		if (!why)
-			owner->settled = enabler->deferred;
+			settled_up_to(owner, enabler);
 		else if (!ahead--)
 			break;
 		cond_resched();
@@ -1999,7 +2033,7 @@ static void give_up_word(struct user_event_mm *owner,
 
 	enabler = owner->set ? first_deferred(owner) : NULL;
 	if (enabler && enabler->deferred == missed->deferred)
-		owner->settled = enabler->deferred;
+		settled_up_to(owner, enabler);
 }
 
 /*
@@ -2207,6 +2241,7 @@ static int owner_unshare(struct user_event_mm *owner)
 	set->deferrals = owner->set->deferrals;
 	list_move(&owner->set_link, &set->owners);
 	owner->set = set;
+	owner->settled_at = NULL;
 	spin_unlock(&owners_lock);
 	return 0;
 }
@@ -2230,20 +2265,6 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	INIT_WORK(&owner->work, owner_work);
 	INIT_WORK(&owner->fault_work, owner_fault_work);
 	return owner;
-}
-
-/*
- * task_struct.user_event_mm is set by the task itself, by the one that forks
- * it, and, once, by the thread that registers first, for all threads of its
- * process. That last one may find a thread which is still being forked and
- * can't know whether user_event_mm_clone() is yet to come for it: it counts
- * the thread and says so with this bit. All three hold siglock.
- */
-#define ATTACHED_EARLY	1UL
-
-static struct user_event_mm *task_owner(const struct task_struct *task)
-{
-	return (void *)((unsigned long)READ_ONCE(task->user_event_mm) & ~ATTACHED_EARLY);
 }
 
 static bool attached_early(const struct task_struct *task)
@@ -2486,9 +2507,11 @@ void user_event_mm_clone(struct task_struct *child, u64 clone_flags)
 		owner_queue(owner);
 }
 
-/* Take @enabler out of its set; the caller has to free it. */
-static void enabler_remove(struct user_event_enabler *enabler)
+/* Take @enabler out of the set of @owner alone; the caller has to free it. */
+static void enabler_remove(struct user_event_mm *owner, struct user_event_enabler *enabler)
 {
+	if (owner->settled_at == enabler)
+		owner->settled_at = NULL;
 	rhashtable_remove_fast(&enabler->set->table, &enabler->node, enabler_params);
 	enabler_unlink(enabler);
 }
@@ -2627,7 +2650,7 @@ static int unregister_enabler(const struct user_event_key *key)
 		return ret;
 
 	enabler = find_enabler(owner, key);
-	enabler_remove(enabler);
+	enabler_remove(owner, enabler);
 	if (enabler->in_page) {
 		enabler_free(enabler);
 		return 0;

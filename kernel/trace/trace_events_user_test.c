@@ -990,61 +990,169 @@ static void registry_tracer_dyn_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
 }
 
-/*
- * A word is given up for what it was put off for. By then its program may have
- * mapped other memory there, for which it was put off again. No work item is
- * queued here, and the memory is empty.
- */
-static void registry_put_off_again(struct kunit *test)
+/* An owner of memory that is empty, without a task. */
+static struct user_event_mm *owner_of_nothing(struct kunit *test)
 {
-	struct user_event *event = get(test, "kunit u32 a", 0);
-	struct user_event_missed missed, again = {};
-	struct user_event_enabler *enabler;
+	struct mm_struct *mm = mm_alloc();
 	struct user_event_mm *owner;
-	struct mm_struct *mm;
 
-	mm = mm_alloc();
 	KUNIT_ASSERT_NOT_NULL(test, mm);
 	owner = owner_alloc(mm);
 	KUNIT_ASSERT_NOT_NULL(test, owner);
 	owner->set = set_alloc();
 	KUNIT_ASSERT_NOT_NULL(test, owner->set);
 	list_add(&owner->set_link, &owner->set->owners);
-	enabler = kmem_cache_zalloc(enabler_cache, GFP_KERNEL);
+	return owner;
+}
+
+static void owner_of_nothing_free(struct user_event_mm *owner)
+{
+	struct mm_struct *mm = owner->mm;
+
+	set_free(owner->set);
+	owner_put(owner);
+	mmput(mm);
+}
+
+/* A word of @event at @addr, where no memory is. */
+static struct user_event_enabler *enabler_of_nothing(struct kunit *test,
+						     struct user_event_mm *owner,
+						     struct user_event *event,
+						     unsigned long addr)
+{
+	struct user_event_enabler *enabler = kmem_cache_zalloc(enabler_cache, GFP_KERNEL);
+
 	KUNIT_ASSERT_NOT_NULL(test, enabler);
-	enabler->key.addr = PAGE_SIZE;
+	enabler->key.addr = addr;
 	enabler->width = sizeof(u32);
 	enabler->event = event;
 	enabler->set = owner->set;
-
-	mutex_lock(&event_mutex);
+	guard(mutex)(&event_mutex);
 	KUNIT_EXPECT_EQ(test, enabler_link(enabler), 0);
-	mutex_unlock(&event_mutex);
+	return enabler;
+}
+
+/* As defer_word(), but no work item is queued. */
+static void put_off(struct user_event_enabler *enabler)
+{
+	enabler->deferred = ++enabler->set->deferrals;
+	list_move_tail(&enabler->set_link, &enabler->set->enablers);
+}
+
+/* Unregister it, in memory where its bit cannot be cleared. */
+static void put_off_clear(struct user_event_mm *owner, struct user_event_enabler *enabler)
+{
+	guard(mutex)(&event_mutex);
+	enabler_remove(owner, enabler);
 	enabler->deferred = ++owner->set->deferrals;
+	list_add_tail(&enabler->set_link, &owner->to_clear);
+}
+
+/*
+ * A word is given up for what it was put off for. By then its program may have
+ * mapped other memory there, for which it was put off again.
+ */
+static void registry_put_off_again(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_mm *owner = owner_of_nothing(test);
+	struct user_event_missed missed, again = {};
+	struct user_event_enabler *enabler;
+
+	enabler = enabler_of_nothing(test, owner, event, PAGE_SIZE);
+	put_off(enabler);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
 
-	enabler->deferred = ++owner->set->deferrals;
+	put_off(enabler);
 	give_up_word(owner, &missed);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
 	KUNIT_EXPECT_EQ(test, again.addr, PAGE_SIZE);
 	give_up_word(owner, &again);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
 
-	mutex_lock(&event_mutex);
-	enabler_remove(enabler);
-	enabler->deferred = ++owner->set->deferrals;
-	list_add(&enabler->set_link, &owner->to_clear);
-	mutex_unlock(&event_mutex);
-
+	put_off_clear(owner, enabler);
 	give_up_word(owner, &missed);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
 	give_up_word(owner, &again);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&owner->to_clear));
 
-	set_free(owner->set);
-	owner_put(owner);
-	mmput(mm);
+	owner_of_nothing_free(owner);
+	user_event_put(event);
+}
+
+/* Words that cannot be had come in the order in which they were put off. */
+static void registry_put_off_in_order(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_mm *owner = owner_of_nothing(test);
+	struct user_event_enabler *enabler[6];
+	struct user_event_missed missed;
+	int i;
+
+	for (i = 0; i < 6; i++) {
+		enabler[i] = enabler_of_nothing(test, owner, event, (i + 1) * PAGE_SIZE);
+		put_off(enabler[i]);
+	}
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i]->key.addr);
+		give_up_word(owner, &missed);
+	}
+
+	/* The latest that was given up goes, or is put off again. */
+	put_off_clear(owner, enabler[1]);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+	KUNIT_EXPECT_EQ(test, missed.addr, enabler[1]->key.addr);
+	give_up_word(owner, &missed);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+	KUNIT_EXPECT_EQ(test, missed.addr, enabler[2]->key.addr);
+	give_up_word(owner, &missed);
+	put_off(enabler[2]);
+	for (i = 3; i < 7; i++) {
+		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i < 6 ? i : 2]->key.addr);
+		give_up_word(owner, &missed);
+	}
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
+
+	for (i = 0; i < 6; i++) {
+		if (i != 1)
+			put_off_clear(owner, enabler[i]);
+	}
+	owner_of_nothing_free(owner);
+	user_event_put(event);
+}
+
+/*
+ * Of bits that cannot be cleared, the first is waited for and no other tried, each
+ * of which would show in user_event_seq. Whoever is not the only task of the
+ * memory cannot forget them: one may be forking.
+ */
+static void registry_put_off_clears(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_mm *owner = owner_of_nothing(test);
+	struct user_event_enabler *enabler;
+	struct user_event_missed missed;
+	unsigned int seq;
+	int i;
+
+	for (i = 1; i <= 3; i++) {
+		enabler = enabler_of_nothing(test, owner, event, i * PAGE_SIZE);
+		put_off_clear(owner, enabler);
+	}
+	for (i = 1; i <= 3; i++) {
+		seq = owner->mm->user_event_seq;
+		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, missed.addr, i * PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, owner->mm->user_event_seq, seq + 2);
+		give_up_word(owner, &missed);
+		KUNIT_EXPECT_EQ(test, owner->nr_removed, i);
+	}
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
+
+	owner_of_nothing_free(owner);
 	user_event_put(event);
 }
 
@@ -1141,6 +1249,8 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_tracer_delete),
 	KUNIT_CASE(registry_tracer_dyn_free),
 	KUNIT_CASE(registry_put_off_again),
+	KUNIT_CASE(registry_put_off_in_order),
+	KUNIT_CASE(registry_put_off_clears),
 	KUNIT_CASE(registry_many),
 	KUNIT_CASE(registry_dyn_create),
 	KUNIT_CASE_PARAM(registry_dyn_match, dyn_match_gen_params),
