@@ -99,6 +99,9 @@
 /* Words behind one that has to wait which are tried before that is waited for. */
 #define USER_EVENT_LOOK_AHEAD		256
 
+/* Enablers of a process that has ended which go in one hold of event_mutex. */
+#define USER_EVENT_DISCARD_BATCH	64
+
 /* Unregistered words that a fork may have missed, most of one process. */
 #define USER_EVENT_MAX_REMOVED		256
 
@@ -2179,6 +2182,31 @@ static void set_discard(struct user_event_set *set)
 	kfree(set);
 }
 
+/*
+ * The same for one that nobody can find any more but by its enablers: with
+ * event_mutex for a few of them at a time, as events may go with each.
+ */
+static void set_discard_slowly(struct user_event_set *set)
+{
+	struct user_event_enabler *enabler;
+	unsigned int left;
+
+	rhashtable_destroy(&set->table);
+	do {
+		guard(mutex)(&event_mutex);
+		for (left = USER_EVENT_DISCARD_BATCH; left; left--) {
+			enabler = list_first_entry_or_null(&set->enablers,
+							   struct user_event_enabler,
+							   set_link);
+			if (!enabler)
+				break;
+			enabler_unlink(enabler);
+			enabler_free(enabler);
+		}
+	} while (!left);
+	kfree(set);
+}
+
 static void word_ref(struct user_event_word *word)
 {
 	guard(mutex)(&word->pages->lock);
@@ -2329,9 +2357,9 @@ static void owner_release(struct user_event_mm *owner)
 	last = list_empty(&set->owners);
 	owner->set = NULL;
 	spin_unlock(&owners_lock);
-	if (last)
-		set_discard(set);
 	mutex_unlock(&event_mutex);
+	if (last)
+		set_discard_slowly(set);
 	owner_put(owner);
 }
 
@@ -4135,8 +4163,9 @@ static int user_events_release(struct inode *inode, struct file *file)
 	struct user_event_table *table;
 	unsigned int i;
 
+	/* The latest first, which is where ftrace begins to look for an event. */
 	table = rcu_dereference_protected(info->table, true);
-	for (i = 0; table && i < table->nr; i++) {
+	for (i = table ? table->nr : 0; i--; ) {
 		user_event_put(slot_event(table->slot[i]));
 		cond_resched();
 	}
@@ -4428,7 +4457,8 @@ static int __init user_events_init_caches(void)
 	event_cache = KMEM_CACHE(user_event, SLAB_ACCOUNT);
 	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT);
 	owner_cache = KMEM_CACHE(user_event_mm, SLAB_ACCOUNT);
-	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, WQ_MAX_ACTIVE);
+	/* More than one at a time would only wait for event_mutex. */
+	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, 1);
 	user_event_fault_wq = alloc_workqueue("user_events_fault", WQ_UNBOUND, WQ_MAX_ACTIVE);
 	return event_cache && enabler_cache && owner_cache && user_event_wq &&
 	       user_event_fault_wq ? 0 : -ENOMEM;
