@@ -3946,9 +3946,13 @@ static long register_event(struct user_event_file *info, struct user_event *even
 			   const struct user_reg *reg, void __user *uarg)
 {
 	struct user_event_key key = { .addr = reg->enable_addr, .bit = reg->enable_bit };
-	u32 write_index;
+	u32 __user *result = uarg + offsetof(struct user_reg, write_index);
 	int index;
 	int ret;
+
+	/* An index is not taken back: see that it can be told, change nothing. */
+	if (put_user(reg->write_index, result))
+		return -EFAULT;
 
 	ret = register_enabler(event, reg);
 	if (ret)
@@ -3956,9 +3960,7 @@ static long register_event(struct user_event_file *info, struct user_event *even
 
 	index = file_add_event(info, event, reg->flags & USER_EVENT_REG_REPORT_LOSS);
 	ret = index < 0 ? index : 0;
-	write_index = index;
-	if (!ret && copy_to_user(uarg + offsetof(struct user_reg, write_index),
-				 &write_index, sizeof(write_index)))
+	if (!ret && put_user(index, result))
 		ret = -EFAULT;
 	if (ret)
 		unregister_enabler(&key);

@@ -530,7 +530,6 @@ UE_TEST_F(abi, read_only_struct)
 	EXPECT_EQ(-1, ioctl(self->fd, DIAG_IOCSREG, reg));
 	EXPECT_EQ(EFAULT, errno);
 	EXPECT_EQ(-ENOENT, ue_unreg(self->fd, &self->word, 0));
-	close(self->fd);
 	EXPECT_EQ(0, ue_event_exists("abi_read_only"));
 }
 
