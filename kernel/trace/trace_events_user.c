@@ -1373,7 +1373,7 @@ static const struct file_operations user_event_pages_fops = {
 
 /**
  * struct user_event_key - what is unique in a set
- * @addr: address of the word
+ * @addr: address of the word, without a tag
  * @bit: bit as the program counts it
  */
 struct user_event_key {
@@ -1661,7 +1661,7 @@ static int write_mapped_pte(struct vm_area_struct *vma,
 static int write_mapped_word(struct mm_struct *mm,
 			     const struct user_event_enabler *enabler, bool value)
 {
-	unsigned long addr = untagged_addr_remote(mm, enabler->key.addr);
+	unsigned long addr = enabler->key.addr;
 	unsigned int gup_flags = FOLL_WRITE;
 	struct vm_area_struct *vma;
 	struct page *page;
@@ -3984,6 +3984,7 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 	if (IS_ERR(command))
 		return PTR_ERR(command);
 
+	reg.enable_addr = untagged_addr(reg.enable_addr);
 	/* It is to persist only if all else is done. */
 	event = user_event_get(info->group, command, reg.flags & ~USER_EVENT_REG_PERSIST);
 	kfree(command);
@@ -4025,7 +4026,7 @@ static long ioctl_unregister(const void __user *uarg)
 	if (unreg.disable_addr != (unsigned long)unreg.disable_addr)
 		return -ENOENT;
 
-	key.addr = unreg.disable_addr;
+	key.addr = untagged_addr(unreg.disable_addr);
 	key.bit = unreg.disable_bit;
 	return unregister_enabler(&key);
 }

@@ -917,6 +917,36 @@ UE_TEST_F(enable, shared_word)
 	EXPECT_EQ(0, ue_wait(pid));
 }
 
+#ifdef __aarch64__
+
+/* Hardware takes no notice of the top byte, which then is no part of the word. */
+UE_TEST_F(enable, tagged_address)
+{
+	uint32_t *word = map_pages(1);
+	uint32_t *tagged = (uint32_t *)((uintptr_t)word | 0x5aUL << 56);
+	void *page = mmap(NULL, page_size(), PROT_READ, MAP_SHARED, self->fd, 0);
+
+	ASSERT_TRUE(word && page != MAP_FAILED);
+	ASSERT_EQ(0, prctl(PR_SET_TAGGED_ADDR_CTRL, PR_TAGGED_ADDR_ENABLE, 0, 0, 0));
+	ASSERT_EQ(0, ue_reg(self->fd, "en_tagged", tagged, 3, NULL));
+	EXPECT_EQ(-EADDRINUSE, ue_reg(self->fd, "en_tagged", word, 3, NULL));
+	ASSERT_EQ(0, ue_reg(self->fd, "en_tagged",
+			    (void *)((uintptr_t)page | 0xa5UL << 56), 4, NULL));
+	ASSERT_EQ(0, ue_switch("en_tagged", 1));
+	EXPECT_EQ(1U << 3, *word);
+	EXPECT_EQ(1U << 4, *(uint32_t *)page);
+	EXPECT_EQ(0, ue_unreg(self->fd, word, 3));
+	EXPECT_EQ(0, *word);
+	EXPECT_EQ(0, ue_unreg(self->fd, page, 4));
+	EXPECT_EQ(0, *(uint32_t *)page);
+
+	ASSERT_EQ(0, ue_reg(self->fd, "en_tagged", word, 3, NULL));
+	EXPECT_EQ(0, ue_unreg(self->fd, tagged, 3));
+	ASSERT_EQ(0, ue_switch("en_tagged", 0));
+}
+
+#endif
+
 /*
  * Forks that race with toggles. A process toggles two events without end. For
  * each child it is asked to stop; then every word of parent and child has to
