@@ -73,8 +73,8 @@
 #define USER_EVENT_MAX_FIELDS_SIZE	SZ_64K
 
 /*
- * No consumer takes a record of more: the largest sub-buffer of ftrace, whose
- * write counter has 20 bits, whatever the size of a page.
+ * No ring takes a record of more: the largest sub-buffer of ftrace, whatever the
+ * size of a page.
  */
 #define USER_EVENT_MAX_RECORD		SZ_1M
 
@@ -1442,7 +1442,7 @@ struct user_event_set {
  *	if it is gone or unknown, event_mutex
  * @work: writes what was deferred, as far as that needs no waiting
  * @fault_work: faults in the memory of what is left
- * @faulting: @fault_work is queued or will look again, event_mutex
+ * @faulting: @fault_work is queued or will look again; written under event_mutex
  * @clearing: enablers that a task of this memory is unregistering, event_mutex
  * @to_clear: copies of enablers that are gone, whose bits are still to be
  *	cleared here, event_mutex
@@ -1875,7 +1875,10 @@ static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
 	return rhashtable_lookup_fast(&owner->set->table, key, enabler_params);
 }
 
-/* The oldest write that was put off and is not in the memory of @owner. */
+/*
+ * The oldest write that was put off and is not in the memory of @owner: behind
+ * the last that is, or else to be looked for from the end.
+ */
 static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
 {
 	struct user_event_enabler *enabler = owner->settled_at, *first = NULL;
@@ -1918,7 +1921,10 @@ static void clear_later(struct user_event_mm *owner,
 	owner_queue(owner);
 }
 
-/* What is left of an enabler whose bit is clear, to tell a child in the making. */
+/*
+ * What is left of an enabler whose bit is clear, to tell a child in the making. The
+ * only task of @owner has none while it is here: a work item cannot say that.
+ */
 static void enabler_retire(struct user_event_mm *owner, struct user_event_enabler *enabler)
 {
 	bool alone = task_owner(current) == owner && refcount_read(&owner->tasks) == 1;
@@ -2051,7 +2057,7 @@ static void owner_work(struct work_struct *work)
 	mutex_lock(&event_mutex);
 	if (settle_words(owner, USER_EVENT_LOOK_AHEAD, &missed) && !owner->faulting) {
 		/* An item that is stuck and queued again would count twice. */
-		owner->faulting = true;
+		WRITE_ONCE(owner->faulting, true);
 		refcount_inc(&owner->refs);
 		queue_work(user_event_fault_wq, &owner->fault_work);
 	}
@@ -2067,7 +2073,7 @@ static int next_fault(struct user_event_mm *owner, struct user_event_missed *mis
 	guard(mutex)(&event_mutex);
 
 	why = settle_words(owner, 0, missed);
-	owner->faulting = why;
+	WRITE_ONCE(owner->faulting, why);
 	return why;
 }
 
@@ -2531,8 +2537,13 @@ void user_event_mm_clone(struct task_struct *child, u64 clone_flags)
 	copied = owner->mm->user_event_seq;
 	if (enter_child(parent, owner, copied))
 		refresh_child(parent, owner, copied);
-	if (READ_ONCE(owner->settled) != READ_ONCE(owner->set->deferrals))
-		owner_queue(owner);
+	if (READ_ONCE(owner->settled) == READ_ONCE(owner->set->deferrals))
+		return;
+	owner_queue(owner);
+
+	/* What was put off in a child is not known to be in the parent's memory. */
+	if (!READ_ONCE(parent->faulting))
+		owner_queue(parent);
 }
 
 /* Take @enabler out of the set of @owner alone; the caller has to free it. */
