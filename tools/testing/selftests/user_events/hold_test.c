@@ -811,13 +811,14 @@ static void lock_process(struct context *ctx, const char *event)
 
 	page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_SHARED,
 		    file, 0);
-	if (!word || file < 0 || direct < 0 || page == MAP_FAILED)
+	if (!word || file < 0 || direct < 0 || page == MAP_FAILED || page[0])
 		_exit(1);
-	page[0] = 1;
 	if (ue_reg(ctx->fd, event, word, 9, NULL))
 		_exit(2);
 	if (tell(ctx->sock[1]) || hear(ctx->sock[1]))
 		_exit(3);
+	/* Not before: what is written back already holds nobody. */
+	page[0] = 1;
 	if (pthread_create(&thread, NULL, map_direct, &direct))
 		_exit(4);
 
