@@ -13,12 +13,18 @@
 static=
 [ "$arch" = x86_64 ] || static=STATIC=1
 [ "$arch" != i386 ] || static="$static CAN_BUILD_32=0"
+# All kernels of an architecture have the same programs.
 suites=$build/$name/kselftest
 rm -rf "$suites"
-logged "building the selftests" "selftests-$name" make \
-	-C "$tree/tools/testing/selftests" TARGETS=user_events O="$obj" \
-	CC="ccache ${cross}gcc $cflags" ARCH="$karch" $static \
-	INSTALL_PATH="$suites" -j"$(nproc)" install
+(
+	lock "selftests-$arch"
+	mkdir -p "$tree/obj-selftests-$arch"
+	logged "building the selftests" "selftests-$name" make \
+		-C "$tree/tools/testing/selftests" TARGETS=user_events \
+		O="$tree/obj-selftests-$arch" KHDR_INCLUDES="-isystem $obj/usr/include" \
+		CC="ccache ${cross}gcc $cflags" ARCH="$karch" $static \
+		INSTALL_PATH="$suites" -j"$(nproc)" install
+) || exit
 [ -s "$suites/kselftest-list.txt" ] ||
 	fail "building the selftests" "$logs/selftests-$name.log"
 

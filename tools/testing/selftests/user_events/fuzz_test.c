@@ -20,8 +20,9 @@ FIXTURE_TEARDOWN(fuzz)
 }
 
 /* Runs the fuzzer, which is next to this program. Returns as ue_wait(). */
-static int run_fuzz(const char *commands, const char *steps)
+static int run_fuzz(int commands, int steps)
 {
+	char command_count[16], step_count[16];
 	char path[PATH_MAX] = "";
 	pid_t pid;
 
@@ -29,13 +30,16 @@ static int run_fuzz(const char *commands, const char *steps)
 		return -errno;
 	/* NAME_test */
 	*strrchr(path, '_') = '\0';
+	snprintf(command_count, sizeof(command_count), "%d", commands);
+	snprintf(step_count, sizeof(step_count), "%d", steps);
 
 	fflush(stdout);
 	pid = fork();
 	if (pid < 0)
 		return -errno;
 	if (!pid) {
-		execl(path, path, "-s", "1", "-c", commands, "-n", steps, NULL);
+		execl(path, path, "-s", "1", "-c", command_count, "-n", step_count,
+		      NULL);
 		_exit(127);
 	}
 
@@ -44,12 +48,12 @@ static int run_fuzz(const char *commands, const char *steps)
 
 UE_TEST_F(fuzz, commands)
 {
-	EXPECT_EQ(0, run_fuzz("20000", "0"));
+	EXPECT_EQ(0, run_fuzz(ue_rounds(20000), 0));
 }
 
 UE_TEST_F(fuzz, steps)
 {
-	EXPECT_EQ(0, run_fuzz("0", "2000"));
+	EXPECT_EQ(0, run_fuzz(0, ue_rounds(2000)));
 }
 
 TEST_HARNESS_MAIN

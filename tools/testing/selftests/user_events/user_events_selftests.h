@@ -42,8 +42,8 @@ static inline void ue_require(struct __test_metadata *_metadata)
 }
 
 /*
- * How many of @rounds a test of a race goes through: all, or as many percent of
- * them as UE_ROUNDS in the environment says.
+ * How many of @rounds a test of a race or the fuzzer goes through: all, or as
+ * many percent of them as UE_ROUNDS in the environment says.
  */
 static inline int ue_rounds(int rounds)
 {
