@@ -67,7 +67,7 @@ compile()
 	shift
 	# shellcheck source=name.sh
 	. "$top/qemu/name.sh"
-	"$top/qemu/kernel.sh" "$name" prepare headers || return
+	"$top/qemu/kernel.sh" "$name" prepare || return
 	rm -f "$obj"/kernel/trace/trace_events_user.o
 	kmake W=1 "$@" kernel/trace/trace_events_user.o
 }
@@ -88,6 +88,7 @@ programs()
 	name=check-x86_64
 	# shellcheck source=name.sh
 	. "$top/qemu/name.sh"
+	"$top/qemu/kernel.sh" "$name" headers || return
 	kmake samples/user_events/ || return
 	for cc in gcc clang; do
 		make -C "$tree/tools/testing/selftests" TARGETS=user_events \
