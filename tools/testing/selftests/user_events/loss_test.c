@@ -753,7 +753,7 @@ static uint32_t events_to_send(void)
 {
 	const char *text = getenv("USER_EVENTS_TEST_EVENTS");
 
-	return text ? strtoul(text, NULL, 10) : 1000000;
+	return text ? strtoul(text, NULL, 10) : ue_rounds(1000000);
 }
 
 struct drain {
