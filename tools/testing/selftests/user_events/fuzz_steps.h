@@ -1278,9 +1278,8 @@ static void check_clean(void)
 	restore_settings();
 	clear_triggers(USER_EVENTS_SYSTEM);
 	clear_triggers(USER_EVENTS_MULTI_SYSTEM);
-	/* A ring of perf that is still mapped keeps its event: memory goes later. */
-	while (ue_sweep())
-		usleep(10000);
+	if (ue_sweep())
+		fail("events cannot be deleted: %s", ue_status_text());
 	check_fresh_event();
 	check_taint();
 }
