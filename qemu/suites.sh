@@ -28,13 +28,6 @@ rm -rf "$suites"
 [ -s "$suites/kselftest-list.txt" ] ||
 	fail "building the selftests" "$logs/selftests-$name.log"
 
-# The runner puts "# " in front of each line by reading and writing one byte at a
-# time, which takes a debug kernel minutes.
-cat >"$suites/kselftest/prefix.pl" <<'END' || exit
-#!/bin/sh
-exec stdbuf -oL sed 's/^/# /'
-END
-
 if [ "$arch" = x86_64 ] && ! grep -q '_32$' "$suites/kselftest-list.txt"; then
 	die "the selftests have no 32-bit programs: does 'gcc -m32' work?"
 fi
