@@ -16,7 +16,9 @@ while getopts r: option; do
 	esac
 done
 shift $((OPTIND - 1))
-[ "$rounds" -ge 1 ] 2>/dev/null || die "ROUNDS is $rounds, not a number of percent"
+if ! [ "$rounds" -ge 1 ] 2>/dev/null || [ "$rounds" -gt 100 ]; then
+	die "ROUNDS is $rounds, and has to be 1 to 100 percent"
+fi
 name=${1:-x86_64}
 [ $# -eq 0 ] || shift
 # shellcheck source=name.sh
