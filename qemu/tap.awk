@@ -5,7 +5,8 @@
 # Sum up what KUnit and the kselftests reported. What was planned and did not
 # report has failed: the cases of a KUnit suite, the programs in LISTED and the
 # tests that each of them announced. So has a program that skipped all of its
-# tests, but one of mayskip.
+# tests, but one of mayskip. What a test that failed had printed comes once more
+# at the end, where the last lines of a log have it.
 
 function count(suite, line)
 {
@@ -13,13 +14,24 @@ function count(suite, line)
 		known[suite] = 1
 		order[++suites] = suite
 	}
-	if (line ~ /^not ok/)
+	if (line ~ /^not ok/) {
 		failed[suite]++
-	else if (line ~ /# SKIP/)
+		quoted = quoted "\n" suite ":\n" said line "\n"
+	} else if (line ~ /# SKIP/) {
 		skipped[suite]++
-	else
+	} else {
 		passed[suite]++
+	}
 	reported[suite]++
+	said = ""
+	lines = 0
+}
+
+# What a test that does not end has to say is kept up to a length.
+function say(line)
+{
+	if (++lines <= 100)
+		said = said line "\n"
 }
 
 function fail(suite, many, why)
@@ -47,12 +59,14 @@ file == 2 && /^    (not )?ok [0-9]+ / {
 	kunit++
 	next
 }
-file == 2 { next }
+file == 2 { say($0); next }
 
 # The runner says which program comes, quotes its lines and adds its verdict.
-/^# selftests: user_events: / { suite = $4; next }
+/^# selftests: user_events: / { suite = $4; said = ""; lines = 0; next }
+/^# #  RUN / { said = ""; lines = 0 }
 /^# 1\.\.[0-9]+/ { planned[suite] = substr($2, 4) + 0; next }
 /^# (not )?ok [0-9]+ / { count(suite, substr($0, 3)); next }
+/^# / { say(substr($0, 3)); next }
 /^(not )?ok [0-9]+ selftests: user_events: / {
 	for (i = 1; i <= NF; i++)
 		if ($i == "user_events:")
@@ -100,7 +114,7 @@ END {
 		allfailed++
 		print "FAILED: the guest ended with status " status
 	}
-	print ""
+	print quoted
 	printf "%d passed, %d failed, %d skipped\n", allpassed, allfailed, \
 		allskipped
 	exit allfailed != 0
