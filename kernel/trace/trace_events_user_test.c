@@ -1039,13 +1039,19 @@ static void put_off(struct user_event_enabler *enabler)
 	list_move_tail(&enabler->set_link, &enabler->set->enablers);
 }
 
-/* Unregister it, in memory where its bit cannot be cleared. */
-static void put_off_clear(struct user_event_mm *owner, struct user_event_enabler *enabler)
+/* Unregister it, in memory where its bit cannot be cleared. Frees the enabler. */
+static void put_off_clear(struct kunit *test, struct user_event_mm *owner,
+			  struct user_event_enabler *enabler)
 {
+	struct user_event_enabler *clear = kmem_cache_alloc(enabler_cache, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, clear);
 	guard(mutex)(&event_mutex);
 	enabler_remove(owner, enabler);
-	enabler->deferred = ++owner->set->deferrals;
-	list_add_tail(&enabler->set_link, &owner->to_clear);
+	*clear = *enabler;
+	kmem_cache_free(enabler_cache, enabler);
+	clear->deferred = ++owner->set->deferrals;
+	list_add_tail(&clear->set_link, &owner->to_clear);
 }
 
 /*
@@ -1070,7 +1076,7 @@ static void registry_put_off_again(struct kunit *test)
 	give_up_word(owner, &again);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
 
-	put_off_clear(owner, enabler);
+	put_off_clear(test, owner, enabler);
 	give_up_word(owner, &missed);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
 	give_up_word(owner, &again);
@@ -1101,9 +1107,9 @@ static void registry_put_off_in_order(struct kunit *test)
 	}
 
 	/* The latest that was given up goes, or is put off again. */
-	put_off_clear(owner, enabler[1]);
+	put_off_clear(test, owner, enabler[1]);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
-	KUNIT_EXPECT_EQ(test, missed.addr, enabler[1]->key.addr);
+	KUNIT_EXPECT_EQ(test, missed.addr, 2 * PAGE_SIZE);
 	give_up_word(owner, &missed);
 	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
 	KUNIT_EXPECT_EQ(test, missed.addr, enabler[2]->key.addr);
@@ -1118,7 +1124,7 @@ static void registry_put_off_in_order(struct kunit *test)
 
 	for (i = 0; i < 6; i++) {
 		if (i != 1)
-			put_off_clear(owner, enabler[i]);
+			put_off_clear(test, owner, enabler[i]);
 	}
 	owner_of_nothing_free(owner);
 	user_event_put(event);
@@ -1140,7 +1146,7 @@ static void registry_put_off_clears(struct kunit *test)
 
 	for (i = 1; i <= 3; i++) {
 		enabler = enabler_of_nothing(test, owner, event, i * PAGE_SIZE);
-		put_off_clear(owner, enabler);
+		put_off_clear(test, owner, enabler);
 	}
 	for (i = 1; i <= 3; i++) {
 		seq = owner->mm->user_event_seq;
