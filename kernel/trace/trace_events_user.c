@@ -1899,7 +1899,7 @@ static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
 /* All deferrals up to that of @enabler are in the memory of @owner, or given up. */
 static void settled_up_to(struct user_event_mm *owner, struct user_event_enabler *enabler)
 {
-	owner->settled = enabler->deferred;
+	WRITE_ONCE(owner->settled, enabler->deferred);
 	owner->settled_at = enabler;
 }
 
@@ -2003,7 +2003,7 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 
 	enabler = first_deferred(owner);
 	if (!enabler) {
-		owner->settled = owner->set->deferrals;
+		WRITE_ONCE(owner->settled, owner->set->deferrals);
 		return why;
 	}
 
@@ -2243,6 +2243,17 @@ static int set_copy_enabler(struct user_event_set *to,
 	return 0;
 }
 
+/* Until the next fork, which needs no more than owners_lock. */
+static bool owner_is_alone(const struct user_event_mm *owner)
+{
+	bool alone;
+
+	spin_lock(&owners_lock);
+	alone = list_is_singular(&owner->set->owners);
+	spin_unlock(&owners_lock);
+	return alone;
+}
+
 /*
  * Make sure that @owner is the only one of its set, which is to be changed.
  * The caller's process pays for the copy: it was due since it forked.
@@ -2255,7 +2266,7 @@ static int owner_unshare(struct user_event_mm *owner)
 
 	lockdep_assert_held(&event_mutex);
 
-	if (list_is_singular(&owner->set->owners))
+	if (owner_is_alone(owner))
 		return 0;
 
 	set = set_alloc();
@@ -2449,7 +2460,7 @@ static bool enter_child(struct user_event_mm *parent, struct user_event_mm *chil
 		 !list_empty(&parent->to_clear);
 	child->mm->user_event_seq = 0;
 	child->set = parent->set;
-	child->settled = parent->settled;
+	child->settled = READ_ONCE(parent->settled);
 	list_add_tail(&child->set_link, &child->set->owners);
 	hash_add(user_event_owners, &child->hash, (unsigned long)child->mm);
 	spin_unlock(&owners_lock);
