@@ -8,6 +8,19 @@
 # tests, but one of mayskip. What a test that failed had printed comes once more
 # at the end, where the last lines of a log have it.
 
+# Of a test that has much to say, the end tells why it failed.
+function say(line)
+{
+	said[lines++ % 100] = line
+}
+
+function quote(suite, i)
+{
+	quoted = quoted "\n" suite ":\n"
+	for (i = lines > 100 ? lines - 100 : 0; i < lines; i++)
+		quoted = quoted said[i % 100] "\n"
+}
+
 function count(suite, line)
 {
 	if (!(suite in known)) {
@@ -16,22 +29,15 @@ function count(suite, line)
 	}
 	if (line ~ /^not ok/) {
 		failed[suite]++
-		quoted = quoted "\n" suite ":\n" said line "\n"
+		say(line)
+		quote(suite)
 	} else if (line ~ /# SKIP/) {
 		skipped[suite]++
 	} else {
 		passed[suite]++
 	}
 	reported[suite]++
-	said = ""
 	lines = 0
-}
-
-# What a test that does not end has to say is kept up to a length.
-function say(line)
-{
-	if (++lines <= 100)
-		said = said line "\n"
 }
 
 function fail(suite, many, why)
@@ -62,8 +68,8 @@ file == 2 && /^    (not )?ok [0-9]+ / {
 file == 2 { say($0); next }
 
 # The runner says which program comes, quotes its lines and adds its verdict.
-/^# selftests: user_events: / { suite = $4; said = ""; lines = 0; next }
-/^# #  RUN / { said = ""; lines = 0 }
+/^# selftests: user_events: / { suite = $4; lines = 0; next }
+/^# #  RUN / { lines = 0 }
 /^# 1\.\.[0-9]+/ { planned[suite] = substr($2, 4) + 0; next }
 /^# (not )?ok [0-9]+ / { count(suite, substr($0, 3)); next }
 /^# / { say(substr($0, 3)); next }
@@ -73,9 +79,10 @@ file == 2 { say($0); next }
 			suite = $(i + 1)
 	ended[suite] = 1
 	missing = planned[suite] - reported[suite]
-	if (missing > 0)
+	if (missing > 0) {
 		fail(suite, missing, missing " tests did not report")
-	else if (/^not ok/ && !failed[suite])
+		quote(suite)
+	} else if (/^not ok/ && !failed[suite])
 		fail(suite, 1, $0)
 	else if (/# SKIP/ && !reported[suite])
 		count(suite, $0)
