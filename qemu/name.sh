@@ -73,7 +73,7 @@ debug)
 	;;
 kcsan)
 	memory=2048
-	testlimit=3600
+	testlimit=7200
 	# Look closely: emulated, a test makes fewer accesses than on hardware. A
 	# million events, as loss_test sends them, would take longer than a test may.
 	bootargs="kcsan.skip_watch=400 kcsan.udelay_task=200"
