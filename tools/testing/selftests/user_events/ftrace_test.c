@@ -48,6 +48,17 @@ static int add_event(struct _test_data_ftrace *self, const char *fields)
 	return ue_reg(self->fd, args, &self->word, 0, &self->index);
 }
 
+/* Lets the event of the test go, and everything of it. */
+static int remove_event(struct _test_data_ftrace *self)
+{
+	int ret = ue_unreg(self->fd, &self->word, 0);
+
+	close(self->fd);
+	self->fd = ue_open();
+
+	return ret ?: self->fd < 0 ? self->fd : 0;
+}
+
 static ssize_t emit_u32(struct _test_data_ftrace *self, uint32_t value)
 {
 	return emit(self->fd, self->index, &value, sizeof(value));
@@ -889,6 +900,38 @@ UE_TEST_F(ftrace, whole_system)
 	EXPECT_EQ(1, self->word);
 	EXPECT_EQ(0, word);
 	EXPECT_EQ(0, ue_unreg(self->fd, &word, 0));
+}
+
+/*
+ * A file that was found before its system went belongs to no system that came
+ * after. With the directory of this instance held, the next one of it is likely
+ * to be where that of the top instance was.
+ */
+UE_TEST_F(ftrace, file_of_a_system_that_went)
+{
+	/* As a string it is larger than a directory, and not in the way. */
+	const char *fields = "u32 field; u32 another_field; u32 third_field";
+	const char *enable = "events/" USER_EVENTS_SYSTEM "/enable";
+	char past[64];
+	int fd, held;
+
+	for (int i = 0; i < 10; i++) {
+		ASSERT_EQ(0, add_event(self, fields));
+		fd = ue_open_file(enable, O_PATH);
+		ASSERT_LE(0, fd);
+		held = ue_open_file(ft_path(&self->ft, enable), O_RDONLY);
+		ASSERT_LE(0, held);
+		ASSERT_EQ(0, remove_event(self));
+		ASSERT_EQ(0, ue_active());
+
+		ASSERT_EQ(0, add_event(self, fields));
+		snprintf(past, sizeof(past), "/proc/self/fd/%d", fd);
+		EXPECT_EQ(-ENODEV, ue_write(past, "1"));
+		EXPECT_EQ(0, self->word);
+		ASSERT_EQ(0, remove_event(self));
+		close(held);
+		close(fd);
+	}
 }
 
 UE_TEST_F(ftrace, set_event_pid)
