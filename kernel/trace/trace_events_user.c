@@ -13,21 +13,11 @@
  *   records    stage, check, deliver to every consumer, batches, losses
  *   files      user_events_data, user_events_status, dynamic_events, sysctl
  *
- * Locks, outermost first:
- *
- *   event_mutex            the registry, consumers coming and going, the
- *                          enablers of an event and of a set, every word
- *                          that is written in the memory of a program
- *   mmap_lock              only tried while event_mutex is held; waited for
- *                          only by those who hold nothing
- *   user_event_file.lock   the index table of one open file, for writers, and
- *                          its pages: mmap() holds mmap_lock
- *   user_event_pages.lock  pages of enable words, bits that are registered
- *   owners_lock (spin)     owners of a set, user_event_seq
- *   siglock (spin)         who is attached to an owner
- *
- * Nothing that can fault in memory of a program runs under any of them but
- * mmap_lock.
+ * event_mutex protects the registry, consumers that come and go, and enablers.
+ * user_event_file.lock protects the index table of one open file, for writers,
+ * and its pages: mmap() takes it under mmap_lock. The enablers have locks of
+ * their own, see there. Nothing that can fault in memory of a program runs under
+ * any lock but mmap_lock.
  */
 
 #include <linux/anon_inodes.h>
@@ -45,9 +35,10 @@
 #include <linux/pagewalk.h>
 #include <linux/perf_event.h>
 #include <linux/random.h>
+#include <linux/rbtree.h>
 #include <linux/rhashtable.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
 #include <linux/secretmem.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -57,6 +48,7 @@
 #include <linux/uio.h>
 #include <linux/unaligned.h>
 #include <linux/user_events.h>
+#include <linux/user_namespace.h>
 #include <linux/userfaultfd_k.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -96,14 +88,11 @@
 /* How often a page is faulted in for one update of a word. */
 #define USER_EVENT_FAULT_ATTEMPTS	10
 
-/* Words behind one that has to wait which are tried before that is waited for. */
-#define USER_EVENT_LOOK_AHEAD		256
+/* Late words that are tried in one hold of event_mutex. */
+#define USER_EVENT_SETTLE_BATCH		64
 
-/* Enablers of a process that has ended which go in one hold of event_mutex. */
-#define USER_EVENT_DISCARD_BATCH	64
-
-/* Unregistered words that a fork may have missed, most of one process. */
-#define USER_EVENT_MAX_REMOVED		256
+/* Work items of one user in each lane that fault pages in at a time. */
+#define USER_EVENT_MAX_FAULTS		4
 
 /*
  * Formats: what a command string says.
@@ -1277,45 +1266,97 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 /*
  * Enablers: bits in the memory of programs.
  *
- * An enabler says that one bit of a word shows whether an event is enabled.
- * Enablers live in a set. An address space points at a set through its
- * struct user_event_mm, the owner; fork gives the child an owner of the same
- * set, and the set is copied when one of several owners wants to change it.
- * So fork costs the same however many there are.
+ *   word       4 or 8 bytes of a program, in its own memory or in a page of ours
+ *   enabler    one bit of a word that shows whether an event is enabled
+ *   set        the enablers of one program, and of children that changed none
+ *   owner      an address space (struct user_event_mm): whose words those are
+ *   late       an enabler that some owner's memory may not show yet
+ *   settled    how far an owner has caught up with what is late
  *
- * Words in memory of the program are written under event_mutex, by whoever
- * toggles, registers or unregisters, and by the work items of an owner. None of
- * them waits for the memory: mmap_lock is tried, and nothing is faulted in but
- * the copy of an anonymous page. What cannot be written is noted as deferred.
- * One work item of the owner tries again soon, another faults pages in while it
- * holds no lock of ours. So a process whose memory never answers costs one
- * worker of a workqueue that is for such faults only.
+ * fork gives the child an owner of the same set, so it costs the same however
+ * many enablers there are. Whoever then changes the set of several owners copies
+ * it first. What makes a child's memory and its set one snapshot is this rule:
+ *
+ *   A word is written, and the enablers of an owner change, only while the
+ *   mmap_lock of that owner is held for reading.
+ *
+ * fork copies the memory and enters the child with that lock held for writing:
+ *
+ *   CPU 0: dup_mmap()                   CPU 1: a toggle, REG or UNREG
+ *
+ *                                       (a) mmap_lock taken, word written,
+ *                                           enabler inserted or removed
+ *   mmap_write_lock(parent)
+ *   copy pages                          (b) trylock fails: a toggle makes the
+ *                                           enabler late, the others wait
+ *   child joins the set, takes over
+ *     what the parent has settled
+ *   mmap_write_unlock(parent)
+ *                                       (c) as (a), and a toggle finds the child
+ *
+ * (a) is in what the child copies, (c) is after it. The toggle of (b) is late for
+ * the parent, and so it is for the child, which has settled no more than that.
+ *
+ * The life of a word, for each owner:
+ *
+ *            REG                      the toggle cannot write it
+ *   (none) -------> up to date ---------------------------------> late
+ *      ^               |  ^                                        | |
+ *      |     UNREG     |  |       owner_work() can write it        | |
+ *      +---------------+  +----------------------------------------+ |
+ *      |                  |                                          v
+ *      |                  |  owner_fault_work() has faulted the   waits for a
+ *      |                  +-- page in, or can't: it gives up <--- fault worker
+ *      |      UNREG                                                  |
+ *      +-------------------------------------------------------------+
+ *
+ * A toggle waits for nobody's memory: mmap_lock is tried, and a page that is not
+ * there, or has to be copied first, makes the word late. So does REG and UNREG
+ * try; each then faults the page in, at its caller's cost and with no lock, and
+ * tries again. What late words wait for is bounded for each user.
+ *
+ * Locks, outermost first, and why:
+ *
+ *   owner->lock    one REG or UNREG of a program at a time: a set that several
+ *                  owners share does not change while it is copied, which
+ *                  takes long and memory
+ *   event_mutex    event->enabled and the enablers that show it; late enablers
+ *                  and work items; an owner and its set stay while it is held
+ *   mmap_lock      the rule above; under event_mutex it is only tried, as those
+ *                  who hold it may wait for event_mutex
+ *   owners_lock    owners of a set, for fork, which must not take event_mutex:
+ *                  uprobes hold that while they keep forks away
+ *   faults_lock    who waits for a fault worker
  */
 
 /**
  * struct user_event_pages - pages of enable words that a file gave out
- * @refs: one each for the file, a mapping, a word
- * @lock: protects @nr and the pages, and @words
- * @nr: pages allocated
+ * @refs: one each for the file, a mapping, a bit
+ * @user: whose locked memory they are
+ * @nr: pages allocated, grows under the lock of the file
  * @page: the pages
- * @words: struct user_event_word by bit number, counted through all pages
+ * @bits: struct user_event_page_bit by number, event_mutex
  */
 struct user_event_pages {
 	refcount_t			refs;
-	struct mutex			lock;	/* what follows */
+	struct user_struct		*user;
 	unsigned int			nr;
 	struct page			*page[USER_EVENT_MAX_PAGES];
-	struct xarray			words;
+	struct rb_root			bits;
 };
 
 /**
- * struct user_event_word - a bit in a page of ours that enablers share
+ * struct user_event_page_bit - a bit in a page of ours that enablers share
+ * @node: in pages->bits
  * @pages: where, holds a reference
- * @nr: bit number
- * @users: enablers that point here, pages->lock
- * @enabled: how many of them want the bit set, event_mutex
+ * @nr: number of the bit, counted through all pages
+ * @users: enablers that point here
+ * @enabled: how many of them want the bit set
+ *
+ * Everything is protected by event_mutex.
  */
-struct user_event_word {
+struct user_event_page_bit {
+	struct rb_node			node;
 	struct user_event_pages		*pages;
 	unsigned long			nr;
 	unsigned int			users;
@@ -1323,6 +1364,17 @@ struct user_event_word {
 };
 
 #define BITS_PER_PAGE_OF_WORDS		(PAGE_SIZE * BITS_PER_BYTE)
+
+/* One page more is locked memory of @user, as far as current may have it. */
+static int lock_page_of(struct user_struct *user)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+
+	if (atomic_long_inc_return(&user->locked_vm) <= limit || capable(CAP_IPC_LOCK))
+		return 0;
+	atomic_long_dec(&user->locked_vm);
+	return -EPERM;
+}
 
 static void pages_put(struct user_event_pages *pages)
 {
@@ -1333,7 +1385,8 @@ static void pages_put(struct user_event_pages *pages)
 
 	for (i = 0; i < pages->nr; i++)
 		put_page(pages->page[i]);
-	xa_destroy(&pages->words);
+	atomic_long_sub(pages->nr, &pages->user->locked_vm);
+	free_uid(pages->user);
 	kfree(pages);
 }
 
@@ -1383,117 +1436,187 @@ struct user_event_key {
 
 /**
  * struct user_event_enabler - a bit that shows whether an event is enabled
- * @node: in set->table
+ * @node: in set->enablers; changes under owner->lock and event_mutex
  * @key: where
  * @width: bytes of the word
- * @in_page: the word is in a page of ours
+ * @in_page: the word is in a page of ours, which no owner can be late with
  * @event: event, holds a reference
  * @set: set it belongs to
  * @event_link: in event->enablers
- * @set_link: in set->enablers, then in owner->clearing and owner->removed
- * @deferred: unless @in_page, set->deferrals when a write was last put off, 0 for
- *	never; two that are not yet written differ
- * @removed_at: in owner->removed, mm->user_event_seq when the bit was cleared
- * @word: if @in_page, where, holds a reference
+ * @late_node: unless @in_page, in set->late if @late is not 0
+ * @late: unless @in_page, number of the latest write that was put off, 0 for none
+ * @page_bit: if @in_page, where, holds a user
  *
  * Everything is protected by event_mutex.
  */
 struct user_event_enabler {
-	struct rhash_head		node;
+	struct rb_node			node;
 	struct user_event_key		key;
 	u8				width;
 	bool				in_page;
 	struct user_event		*event;
 	struct user_event_set		*set;
 	struct list_head		event_link;
-	struct list_head		set_link;
 	union {
-		u64			deferred;
-		unsigned int		removed_at;
-		struct user_event_word	*word;
+		struct {
+			struct rb_node	late_node;
+			u64		late;
+		};
+		struct user_event_page_bit *page_bit;
 	};
 };
 
 /**
  * struct user_event_set - enablers of one or more address spaces
- * @table: enablers by key
- * @enablers: enablers, those with the latest deferrals last
+ * @enablers: enablers by key. A set of several owners does not change
+ * @late: enablers whose write was put off for one of the owners, the latest last
  * @owners: address spaces; fork adds under owners_lock, all else also takes
- *	event_mutex. The set goes with its last owner.
- * @deferrals: count of writes that were put off
+ *	event_mutex. Whoever takes the last one out frees the set
+ * @last_late: the latest number in @late, ever; written under both as well
  */
 struct user_event_set {
-	struct rhashtable		table;
-	struct list_head		enablers;
+	struct rb_root			enablers;
+	struct rb_root			late;
 	struct list_head		owners;
-	u64				deferrals;
+	u64				last_late;
+};
+
+/* Faults that need memory alone do not queue behind those that others answer. */
+enum user_event_lane {
+	FAULTS_AT_ONCE,
+	FAULTS_AND_WAITS,
+	NR_LANES,
 };
 
 /**
- * struct user_event_mm - what an address space registered
- * @mm: address space, holds mm_count
- * @set: NULL once the last task is gone
+ * struct user_event_faulter - a user in whose memory pages are faulted in
+ * @node: in user_event_faulters
+ * @uid: user, or who made the user namespace the user is in
+ * @ns: number of that namespace where root made it, else 0
+ * @owners: owners that point here
+ * @lane: work items, and the owners whose turn comes when one of those ends
+ *
+ * Everything is protected by faults_lock.
+ */
+struct user_event_faulter {
+	struct hlist_node		node;
+	kuid_t				uid;
+	unsigned int			ns;
+	unsigned int			owners;
+	struct user_event_lane_state {
+		unsigned int		running;
+		struct list_head	waiting;
+	}				lane[NR_LANES];
+};
+
+/**
+ * struct user_event_mm - owner: what an address space registered
+ * @mm: address space, which points here; holds mm_count
+ * @user: whose faults those of this memory are
+ * @lock: held to change or copy @set
+ * @set: NULL once the last process is gone; changes as set->owners does
  * @set_link: in set->owners
- * @hash: in user_event_owners while tasks are left
- * @tasks: tasks attached, those whose user_event_mm points here
- * @refs: one for @tasks, one while @work is queued or runs, and @fault_work
- * @settled: deferrals of the set up to here are in this memory, or given up
- * @settled_at: enabler whose deferral that was, if it has had no other since; NULL
- *	if it is gone or unknown, event_mutex
- * @work: writes what was deferred, as far as that needs no waiting
+ * @refs: one for @mm, one while @work is queued or runs, and @fault_work
+ * @settled: what was put off up to here is in this memory, or given up; written
+ *	under event_mutex and owners_lock
+ * @work: writes what is late, as far as that needs no waiting
  * @fault_work: faults in the memory of what is left
- * @faulting: @fault_work is queued or will look again; written under event_mutex
- * @clearing: enablers that a task of this memory is unregistering, event_mutex
- * @to_clear: copies of enablers that are gone, whose bits are still to be
- *	cleared here, event_mutex
- * @removed: enablers that were unregistered while another task may have been
- *	forking, the oldest first, event_mutex
- * @nr_removed: elements of @removed
+ * @fault_link: in user->lane[].waiting, faults_lock
+ * @lane: of @fault_work, whose own it is
+ * @faulting: @fault_work waits, is queued or will look again, event_mutex
  */
 struct user_event_mm {
 	struct mm_struct		*mm;
+	struct user_event_faulter	*user;
+	struct mutex			lock;	/* changes and copies of the set */
 	struct user_event_set		*set;
 	struct list_head		set_link;
-	struct hlist_node		hash;
-	refcount_t			tasks;
 	refcount_t			refs;
 	u64				settled;
-	struct user_event_enabler	*settled_at;
 	struct work_struct		work;
 	struct work_struct		fault_work;
+	struct list_head		fault_link;
+	enum user_event_lane		lane;
 	bool				faulting;
-	struct list_head		clearing;
-	struct list_head		to_clear;
-	struct list_head		removed;
-	unsigned int			nr_removed;
 };
 
+
 /**
- * struct user_event_missed - a write that was put off and could not be done
+ * struct user_event_missed - a late word that could not be written
  * @addr: address of the word
- * @deferred: deferred of the enabler, another one once it is put off again
+ * @late: of the enabler, another number once it is put off again
  */
 struct user_event_missed {
 	unsigned long			addr;
-	u64				deferred;
+	u64				late;
 };
 
 static DEFINE_SPINLOCK(owners_lock);
+static DEFINE_SPINLOCK(faults_lock);
+static DEFINE_HASHTABLE(user_event_faulters, 6);
 
-/* Owners by address space, owners_lock. */
-static DEFINE_HASHTABLE(user_event_owners, 8);
+/* Writes that were put off, no two with the same number; event_mutex. */
+static u64 nr_late;
 
 /* The second one may be full of faults that nobody answers, the first never. */
 static struct workqueue_struct *user_event_wq, *user_event_fault_wq;
 static struct kmem_cache *enabler_cache;
 static struct kmem_cache *owner_cache;
 
-static const struct rhashtable_params enabler_params = {
-	.head_offset		= offsetof(struct user_event_enabler, node),
-	.key_offset		= offsetof(struct user_event_enabler, key),
-	.key_len		= offsetofend(struct user_event_key, bit),
-	.automatic_shrinking	= true,
-};
+static int compare_keys(const struct user_event_key *a, const struct user_event_key *b)
+{
+	if (a->addr != b->addr)
+		return a->addr < b->addr ? -1 : 1;
+	return (int)a->bit - (int)b->bit;
+}
+
+static struct user_event_enabler *enabler_of_node(const struct rb_node *node)
+{
+	return rb_entry(node, struct user_event_enabler, node);
+}
+
+static int compare_enablers(struct rb_node *a, const struct rb_node *b)
+{
+	return compare_keys(&enabler_of_node(a)->key, &enabler_of_node(b)->key);
+}
+
+static int compare_enabler_key(const void *key, const struct rb_node *node)
+{
+	return compare_keys(key, &enabler_of_node(node)->key);
+}
+
+/* Context: event_mutex, or the lock of an owner of @set. */
+static struct user_event_enabler *find_enabler(const struct user_event_set *set,
+					       const struct user_event_key *key)
+{
+	struct rb_node *node = rb_find(key, &set->enablers, compare_enabler_key);
+
+	return node ? enabler_of_node(node) : NULL;
+}
+
+static bool is_less_late(struct rb_node *a, const struct rb_node *b)
+{
+	return rb_entry(a, struct user_event_enabler, late_node)->late <
+	       rb_entry(b, struct user_event_enabler, late_node)->late;
+}
+
+/* The enabler of @set that was put off first after @late. */
+static struct user_event_enabler *next_late(const struct user_event_set *set, u64 late)
+{
+	struct user_event_enabler *enabler, *next = NULL;
+	struct rb_node *node = set->late.rb_node;
+
+	while (node) {
+		enabler = rb_entry(node, struct user_event_enabler, late_node);
+		if (enabler->late > late) {
+			next = enabler;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return next;
+}
 
 /*
  * The bit of the long around @addr that is bit @bit of a word of @width bytes
@@ -1527,62 +1650,52 @@ static void assign_shared_bit(unsigned int nr, unsigned long *word, bool value)
 		clear_bit(nr, word);
 }
 
-/* The word for @enabler in @pages; the reference to @pages is taken over. */
-static struct user_event_word *word_get(struct user_event_pages *pages,
-					unsigned long nr)
+static int compare_page_bits(struct rb_node *a, const struct rb_node *b)
 {
-	struct user_event_word *word;
-
-	mutex_lock(&pages->lock);
-	word = xa_load(&pages->words, nr);
-	if (word) {
-		word->users++;
-		mutex_unlock(&pages->lock);
-		pages_put(pages);
-		return word;
-	}
-
-	word = kzalloc(sizeof(*word), GFP_KERNEL_ACCOUNT);
-	if (word && !xa_err(xa_store(&pages->words, nr, word, GFP_KERNEL_ACCOUNT))) {
-		word->pages = pages;
-		word->nr = nr;
-		word->users = 1;
-		mutex_unlock(&pages->lock);
-		return word;
-	}
-	mutex_unlock(&pages->lock);
-	kfree(word);
-	pages_put(pages);
-	return NULL;
+	return (int)rb_entry(a, struct user_event_page_bit, node)->nr -
+	       (int)rb_entry(b, struct user_event_page_bit, node)->nr;
 }
 
-static void word_put(struct user_event_word *word)
+static void page_bit_put(struct user_event_page_bit *bit)
 {
-	struct user_event_pages *pages = word->pages;
-
-	mutex_lock(&pages->lock);
-	if (--word->users) {
-		mutex_unlock(&pages->lock);
+	if (--bit->users)
 		return;
-	}
-	xa_erase(&pages->words, word->nr);
-	mutex_unlock(&pages->lock);
-	kfree(word);
-	pages_put(pages);
+	if (!RB_EMPTY_NODE(&bit->node))
+		rb_erase(&bit->node, &bit->pages->bits);
+	pages_put(bit->pages);
+	kfree(bit);
+}
+
+/* The bit that @fresh, which is consumed, has the number of. */
+static struct user_event_page_bit *page_bit_enter(struct user_event_page_bit *fresh)
+{
+	struct user_event_page_bit *bit;
+	struct rb_node *known;
+
+	lockdep_assert_held(&event_mutex);
+
+	known = rb_find_add(&fresh->node, &fresh->pages->bits, compare_page_bits);
+	if (!known)
+		return fresh;
+
+	bit = rb_entry(known, struct user_event_page_bit, node);
+	bit->users++;
+	RB_CLEAR_NODE(&fresh->node);
+	page_bit_put(fresh);
+	return bit;
 }
 
 /* One enabler more or less wants the bit set. */
-static void word_count(struct user_event_word *word, int change)
+static void page_bit_add(struct user_event_page_bit *bit, int change)
 {
-	unsigned long nr = word->nr % BITS_PER_PAGE_OF_WORDS;
+	unsigned long nr = bit->nr % BITS_PER_PAGE_OF_WORDS;
 	unsigned long *page;
 
 	lockdep_assert_held(&event_mutex);
 
-	word->enabled += change;
-	page = page_address(word->pages->page[word->nr / BITS_PER_PAGE_OF_WORDS]);
-	assign_shared_bit(nr % BITS_PER_LONG, page + nr / BITS_PER_LONG,
-			  word->enabled);
+	bit->enabled += change;
+	page = page_address(bit->pages->page[bit->nr / BITS_PER_PAGE_OF_WORDS]);
+	assign_shared_bit(nr % BITS_PER_LONG, page + nr / BITS_PER_LONG, bit->enabled);
 	flush_dcache_page(virt_to_page(page));
 }
 
@@ -1605,195 +1718,260 @@ static struct user_event_pages *find_pages(struct mm_struct *mm,
 	return pages;
 }
 
-/* Set or clear the bit in a page that stays what it is meanwhile. */
-static void write_page(struct page *page, const struct user_event_enabler *enabler,
-		       unsigned long addr, bool value)
+/* May the program write what is mapped here? */
+static bool walk_is_writable(const struct folio_walk *walk)
 {
-	void *kaddr = kmap_local_page(page);
-
-	assign_shared_bit(enabler_bit(enabler),
-			  kaddr + ALIGN_DOWN(offset_in_page(addr), sizeof(long)), value);
-	flush_dcache_page(page);
-	kunmap_local(kaddr);
-	folio_mark_dirty(page_folio(page));
-}
-
-/*
- * The common case: the word is mapped by a page table entry that lets the
- * program write. Its lock keeps the page mapped, and from being taken for
- * clean between the store and folio_mark_dirty().
- *
- * Return: 0, -ENOENT if no page is there, -EACCES if this is no way to write it.
- */
-static int write_mapped_pte(struct vm_area_struct *vma,
-			    const struct user_event_enabler *enabler,
-			    unsigned long addr, bool value)
-{
-	struct folio_walk walk;
-	bool writable;
-
-	if ((vma->vm_flags & (VM_WRITE | VM_IO | VM_PFNMAP | VM_SHADOW_STACK)) != VM_WRITE ||
-	    vma_is_secretmem(vma) || !folio_walk_start(&walk, vma, addr, 0))
-		return -ENOENT;
-
-	/* folio_walk_end(), with words for sparse on what had been locked. */
-	__acquire(walk.ptl);
-	if (walk.level != FW_LEVEL_PTE) {
-		spin_unlock(walk.ptl);
-		vma_pgtable_walk_end(vma);
-		return -EACCES;
+	switch (walk->level) {
+	case FW_LEVEL_PTE:
+		return pte_write(walk->pte);
+	case FW_LEVEL_PMD:
+		return pmd_write(walk->pmd);
+	default:
+		return pud_write(walk->pud);
 	}
-	__acquire(RCU);
-	writable = pte_write(walk.pte);
-	if (writable)
-		write_page(walk.page, enabler, addr, value);
-	pte_unmap_unlock(walk.ptep, walk.ptl);
+}
+
+/* folio_walk_end(), with words for sparse on what had been locked. */
+static void walk_end(struct folio_walk *walk, struct vm_area_struct *vma)
+{
+	__acquire(walk->ptl);
+	if (walk->level == FW_LEVEL_PTE) {
+		__acquire(RCU);
+		pte_unmap_unlock(walk->ptep, walk->ptl);
+	} else {
+		spin_unlock(walk->ptl);
+	}
 	vma_pgtable_walk_end(vma);
-	return writable ? 0 : -EACCES;
 }
 
 /*
- * Set or clear the bit if that needs no waiting.
+ * Set or clear the bit of @enabler if the program could: where a page table entry
+ * lets it write. The lock of that keeps the page in its place, and from being
+ * taken for clean between the store and folio_mark_dirty().
  *
- * Context: event_mutex and mmap_lock for reading.
- * Return: 0, or an error for which faulting the page in may help.
+ * Context: event_mutex, and mmap_lock of @mm for reading.
+ * Return: 0; -EFAULT where no fault helps; -ENXIO where one may; -EAGAIN if it is
+ * a copy of the page that is due, which the next fork makes due again.
  */
-static int write_mapped_word(struct mm_struct *mm,
-			     const struct user_event_enabler *enabler, bool value)
+static int write_word(struct mm_struct *mm, const struct user_event_enabler *enabler,
+		      bool value)
 {
 	unsigned long addr = enabler->key.addr;
-	unsigned int gup_flags = FOLL_WRITE;
 	struct vm_area_struct *vma;
-	struct page *page;
-	long got;
+	struct folio_walk walk;
+	struct folio *folio;
+	void *kaddr;
 	int ret;
-
-	vma = vma_lookup(mm, addr);
-	if (!vma)
-		return -EFAULT;
-	ret = write_mapped_pte(vma, enabler, addr, value);
-	if (!ret)
-		return 0;
-
-	/* A page to copy, after a fork: that waits for nobody but the allocator. */
-	if (ret == -EACCES && vma_is_anonymous(vma) && !userfaultfd_armed(vma))
-		gup_flags |= FOLL_NOWAIT;
-	else
-		gup_flags |= FOLL_NOFAULT;
-
-	got = get_user_pages_remote(mm, addr, 1, gup_flags, &page, NULL);
-	if (got != 1)
-		return got < 0 ? got : -EFAULT;
-
-	/* As above, but here it is the lock of the folio that writeback needs. */
-	if (!folio_trylock(page_folio(page))) {
-		put_page(page);
-		return -EBUSY;
-	}
-	write_page(page, enabler, addr, value);
-	folio_unlock(page_folio(page));
-	put_page(page);
-	return 0;
-}
-
-/*
- * Set or clear the bit of @enabler in the memory of @owner, if that needs no
- * waiting. user_event_seq tells a fork in between, see user_event_mm_clone().
- *
- * Return: 0, -EAGAIN if it was the lock of the memory that was not to be had, or
- * what write_mapped_word() says.
- */
-static int write_word(struct user_event_mm *owner,
-		      const struct user_event_enabler *enabler, bool value)
-{
-	struct mm_struct *mm = owner->mm;
-	int ret = -EAGAIN;
 
 	lockdep_assert_held(&event_mutex);
 
-	/* Memory that is being torn down shows nothing to anybody. */
-	if (!mmget_not_zero(mm))
-		return 0;
+	vma = vma_lookup(mm, addr);
+	if (!vma || vma_is_secretmem(vma) ||
+	    (vma->vm_flags & (VM_WRITE | VM_IO | VM_PFNMAP | VM_SHADOW_STACK)) != VM_WRITE)
+		return -EFAULT;
 
-	spin_lock(&owners_lock);
-	mm->user_event_seq++;
-	spin_unlock(&owners_lock);
+	folio = folio_walk_start(&walk, vma, addr, 0);
+	if (!folio)
+		return -ENXIO;
 
-	if (mmap_read_trylock(mm)) {
-		ret = write_mapped_word(mm, enabler, value);
-		mmap_read_unlock(mm);
+	if (walk_is_writable(&walk)) {
+		kaddr = kmap_local_page(walk.page);
+		assign_shared_bit(enabler_bit(enabler),
+				  kaddr + ALIGN_DOWN(offset_in_page(addr), sizeof(long)),
+				  value);
+		flush_dcache_page(walk.page);
+		kunmap_local(kaddr);
+		folio_mark_dirty(folio);
+		ret = 0;
+	} else {
+		ret = folio_test_anon(folio) ? -EAGAIN : -ENXIO;
 	}
-
-	spin_lock(&owners_lock);
-	mm->user_event_seq++;
-	spin_unlock(&owners_lock);
-
-	/* Tearing the memory down is not for the one who toggles. */
-	mmput_async(mm);
+	walk_end(&walk, vma);
 	return ret;
 }
 
 /*
- * Fault in a page for writing, after write_word() returned @why. May wait forever,
- * so under no lock at all. Only faults count as attempts: memory that is mapped
- * and unmapped all the time is no reason to give up on a word in it.
+ * The same, at a time when somebody else may have the lock of the memory. That
+ * lock also keeps the page tables of an address space on its way out.
  */
-static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
-			 unsigned int *attempt)
+static int try_word(struct user_event_mm *owner, const struct user_event_enabler *enabler)
+{
+	int ret;
+
+	if (!mmap_read_trylock(owner->mm))
+		return -EAGAIN;
+	ret = write_word(owner->mm, enabler, enabler->event->enabled);
+	mmap_read_unlock(owner->mm);
+	return ret;
+}
+
+/* Fault in a page for writing. May wait forever, so under no lock at all. */
+static int fault_and_wait(struct mm_struct *mm, unsigned long addr)
 {
 	bool unlocked = false;
 	int ret;
 
-	mmap_read_lock(mm);
+	ret = mmap_read_lock_killable(mm);
+	if (ret)
+		return ret;
 	ret = fixup_user_fault(mm, addr, FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE,
 			       &unlocked);
 	mmap_read_unlock(mm);
+	return ret;
+}
 
+/* The same where it is a matter of memory alone, -EBUSY where it is not. */
+static int fault_at_once(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma;
+	struct page *page;
+	int ret = -EBUSY;
+
+	if (!mmap_read_trylock(mm))
+		return -EBUSY;
+	vma = vma_lookup(mm, addr);
+	if (vma && vma_is_anonymous(vma) && !userfaultfd_armed(vma)) {
+		ret = get_user_pages_remote(mm, addr, 1, FOLL_WRITE | FOLL_NOWAIT,
+					    &page, NULL);
+		if (ret == 1)
+			put_page(page);
+	}
+	mmap_read_unlock(mm);
+	return min(ret, 0);
+}
+
+/*
+ * Have @fault fault in a word after write_word() returned @why. What others have
+ * in hand does not count as an attempt: memory that is mapped and unmapped all
+ * the time, or copied by forks, is no reason to give up on a word in it.
+ */
+static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
+			 unsigned int *attempt,
+			 int (*fault)(struct mm_struct *mm, unsigned long addr))
+{
+	int ret;
+
+	/* Leave whoever makes faulting in futile the time to get done. */
+	if (*attempt > 1)
+		schedule_timeout_killable(msecs_to_jiffies(1 << *attempt));
+
+	ret = fault(mm, addr);
 	if (!ret && why != -EAGAIN && ++*attempt == USER_EVENT_FAULT_ATTEMPTS)
 		ret = -EFAULT;
 	return ret;
 }
 
-/* Leave whoever makes faulting in futile the time to get done. */
-static void back_off(unsigned int attempt)
-{
-	if (attempt > 1)
-		schedule_timeout_killable(msecs_to_jiffies(1 << attempt));
-}
-
 /*
- * task_struct.user_event_mm is set by the task itself, by the one that forks
- * it, and, once, by the thread that registers first, for all threads of its
- * process. That last one may find a thread which is still being forked and
- * can't know whether user_event_mm_clone() is yet to come for it: it counts
- * the thread and says so with this bit. All three hold siglock.
+ * Who answers for faults of current. A user makes any number of others in a
+ * user namespace, but is the one who made that; not root, who makes them for
+ * others: there it is the namespace.
  */
-#define ATTACHED_EARLY	1UL
-
-static struct user_event_mm *task_owner(const struct task_struct *task)
+static void faulter_of_current(kuid_t *uid, unsigned int *ns_number)
 {
-	return (void *)((unsigned long)READ_ONCE(task->user_event_mm) & ~ATTACHED_EARLY);
-}
+	struct user_namespace *ns = current_user_ns();
 
-/* Forget all but @left of the words that a fork may have missed. */
-static void forget_removed(struct user_event_mm *owner, unsigned int left)
-{
-	struct user_event_enabler *enabler;
-
-	for (; owner->nr_removed > left; owner->nr_removed--) {
-		enabler = list_first_entry(&owner->removed, struct user_event_enabler,
-					   set_link);
-		list_del(&enabler->set_link);
-		kmem_cache_free(enabler_cache, enabler);
+	*uid = current_uid();
+	*ns_number = 0;
+	for (; ns != &init_user_ns; ns = ns->parent) {
+		*uid = ns->owner;
+		*ns_number = uid_eq(ns->owner, GLOBAL_ROOT_UID) ? ns->ns.inum : 0;
 	}
 }
 
-static void enablers_free(struct list_head *enablers)
+static struct user_event_faulter *faulter_find(kuid_t uid, unsigned int ns)
 {
-	struct user_event_enabler *enabler, *next;
+	struct user_event_faulter *user;
 
-	list_for_each_entry_safe(enabler, next, enablers, set_link)
-		kmem_cache_free(enabler_cache, enabler);
+	lockdep_assert_held(&faults_lock);
+
+	hash_for_each_possible(user_event_faulters, user, node, __kuid_val(uid) ^ ns) {
+		if (uid_eq(user->uid, uid) && user->ns == ns) {
+			user->owners++;
+			return user;
+		}
+	}
+	return NULL;
+}
+
+static struct user_event_faulter *faulter_get(void)
+{
+	struct user_event_faulter *user, *fresh;
+	unsigned int ns;
+	kuid_t uid;
+
+	faulter_of_current(&uid, &ns);
+	scoped_guard(spinlock, &faults_lock)
+		user = faulter_find(uid, ns);
+	if (user)
+		return user;
+
+	fresh = kzalloc(sizeof(*fresh), GFP_KERNEL_ACCOUNT);
+	if (!fresh)
+		return NULL;
+	fresh->uid = uid;
+	fresh->ns = ns;
+	fresh->owners = 1;
+	INIT_LIST_HEAD(&fresh->lane[FAULTS_AT_ONCE].waiting);
+	INIT_LIST_HEAD(&fresh->lane[FAULTS_AND_WAITS].waiting);
+
+	guard(spinlock)(&faults_lock);
+	user = faulter_find(uid, ns);
+	if (user) {
+		kfree(fresh);
+		return user;
+	}
+	hash_add(user_event_faulters, &fresh->node, __kuid_val(uid) ^ ns);
+	return fresh;
+}
+
+static void faulter_put(struct user_event_faulter *user)
+{
+	guard(spinlock)(&faults_lock);
+	if (--user->owners)
+		return;
+	hash_del(&user->node);
+	kfree(user);
+}
+
+/* Queue the work item of @owner, or @owner for its turn. The reference is passed on. */
+static void fault_begin(struct user_event_mm *owner, enum user_event_lane lane)
+{
+	struct user_event_lane_state *state = &owner->user->lane[lane];
+
+	guard(spinlock)(&faults_lock);
+	owner->lane = lane;
+	if (state->running == USER_EVENT_MAX_FAULTS) {
+		list_add_tail(&owner->fault_link, &state->waiting);
+		return;
+	}
+	state->running++;
+	queue_work(user_event_fault_wq, &owner->fault_work);
+}
+
+/* The work item of @owner leaves its lane: the next one's turn. */
+static void fault_end(struct user_event_mm *owner)
+{
+	struct user_event_lane_state *state = &owner->user->lane[owner->lane];
+	struct user_event_mm *next;
+
+	guard(spinlock)(&faults_lock);
+	next = list_first_entry_or_null(&state->waiting, struct user_event_mm, fault_link);
+	if (next) {
+		list_del_init(&next->fault_link);
+		queue_work(user_event_fault_wq, &next->fault_work);
+	} else {
+		state->running--;
+	}
+}
+
+/* Is @owner, whose turn has not come, no longer waiting? */
+static bool fault_cancel(struct user_event_mm *owner)
+{
+	guard(spinlock)(&faults_lock);
+	if (list_empty(&owner->fault_link))
+		return false;
+	list_del_init(&owner->fault_link);
+	return true;
 }
 
 static void owner_put(struct user_event_mm *owner)
@@ -1801,8 +1979,7 @@ static void owner_put(struct user_event_mm *owner)
 	if (!refcount_dec_and_test(&owner->refs))
 		return;
 
-	forget_removed(owner, 0);
-	enablers_free(&owner->to_clear);
+	faulter_put(owner->user);
 	mmdrop(owner->mm);
 	kmem_cache_free(owner_cache, owner);
 }
@@ -1814,23 +1991,17 @@ static void owner_queue(struct user_event_mm *owner)
 		refcount_dec(&owner->refs);
 }
 
-/* Leave the bit of @enabler to the work items of the owners it is wrong at. */
-static void defer_word(struct user_event_mm *owner,
-		       struct user_event_enabler *enabler)
+/* Some owner's memory does not show what @enabler says: the latest of its set. */
+static void enabler_late(struct user_event_enabler *enabler)
 {
 	struct user_event_set *set = enabler->set;
 
-	enabler->deferred = ++set->deferrals;
-	list_move_tail(&enabler->set_link, &set->enablers);
-	owner_queue(owner);
-}
-
-/* Show what event->enabled says in the memory of one owner. */
-static void update_word(struct user_event_mm *owner,
-			struct user_event_enabler *enabler)
-{
-	if (write_word(owner, enabler, enabler->event->enabled))
-		defer_word(owner, enabler);
+	if (enabler->late)
+		rb_erase(&enabler->late_node, &set->late);
+	enabler->late = ++nr_late;
+	rb_add(&enabler->late_node, &set->late, is_less_late);
+	guard(spinlock)(&owners_lock);
+	set->last_late = enabler->late;
 }
 
 /* The owner after @owner; none goes while event_mutex is held. */
@@ -1857,169 +2028,67 @@ static void update_enablers(struct user_event *event)
 	lockdep_assert_held(&event_mutex);
 
 	list_for_each_entry(enabler, &event->enablers, event_link) {
+		cond_resched();
 		if (enabler->in_page) {
-			word_count(enabler->word, event->enabled ? 1 : -1);
+			page_bit_add(enabler->page_bit, event->enabled ? 1 : -1);
 			continue;
 		}
 		for (owner = next_owner(enabler->set, NULL); owner;
-		     owner = next_owner(enabler->set, owner))
-			update_word(owner, enabler);
-		cond_resched();
-	}
-}
-
-static struct user_event_enabler *find_enabler(struct user_event_mm *owner,
-					       const struct user_event_key *key)
-{
-	lockdep_assert_held(&event_mutex);
-	return rhashtable_lookup_fast(&owner->set->table, key, enabler_params);
-}
-
-/*
- * The oldest write that was put off and is not in the memory of @owner: behind
- * the last that is, or else to be looked for from the end.
- */
-static struct user_event_enabler *first_deferred(struct user_event_mm *owner)
-{
-	struct user_event_enabler *enabler = owner->settled_at, *first = NULL;
-	struct list_head *enablers = &owner->set->enablers;
-
-	if (enabler && enabler->deferred == owner->settled)
-		return list_is_last(&enabler->set_link, enablers) ? NULL :
-		       list_next_entry(enabler, set_link);
-
-	list_for_each_entry_reverse(enabler, enablers, set_link) {
-		if (enabler->in_page || enabler->deferred <= owner->settled)
-			break;
-		first = enabler;
-	}
-	return first;
-}
-
-/* All deferrals up to that of @enabler are in the memory of @owner, or given up. */
-static void settled_up_to(struct user_event_mm *owner, struct user_event_enabler *enabler)
-{
-	WRITE_ONCE(owner->settled, enabler->deferred);
-	owner->settled_at = enabler;
-}
-
-/* Clear @enabler, which is no longer registered, at @owner: by its work item. */
-static void clear_later(struct user_event_mm *owner,
-			const struct user_event_enabler *enabler)
-{
-	struct user_event_enabler *copy;
-
-	lockdep_assert_held(&event_mutex);
-
-	copy = kmem_cache_alloc(enabler_cache, GFP_KERNEL_ACCOUNT);
-	if (!copy)
-		return;
-
-	*copy = *enabler;
-	copy->deferred = ++owner->set->deferrals;
-	list_add_tail(&copy->set_link, &owner->to_clear);
-	owner_queue(owner);
-}
-
-/*
- * What is left of an enabler whose bit is clear, to tell a child in the making. The
- * only task of @owner has none while it is here: a work item cannot say that.
- */
-static void enabler_retire(struct user_event_mm *owner, struct user_event_enabler *enabler)
-{
-	bool alone = task_owner(current) == owner && refcount_read(&owner->tasks) == 1;
-
-	lockdep_assert_held(&event_mutex);
-
-	enabler->removed_at = owner->mm->user_event_seq;
-	list_move_tail(&enabler->set_link, &owner->removed);
-	owner->nr_removed++;
-	forget_removed(owner, alone ? 0 : USER_EVENT_MAX_REMOVED);
-}
-
-/* A bit that is registered again shows what its new enabler says. */
-static void forget_clear(struct user_event_mm *owner, const struct user_event_key *key)
-{
-	struct user_event_enabler *enabler, *next;
-
-	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
-		if (!memcmp(&enabler->key, key, sizeof(*key)))
-			enabler_retire(owner, enabler);
-	}
-}
-
-static struct user_event_missed missed_word(const struct user_event_enabler *enabler)
-{
-	return (struct user_event_missed) {
-		.addr = enabler->key.addr,
-		.deferred = enabler->deferred,
-	};
-}
-
-/* Clear what can be cleared, as settle_words() does with the words of the set. */
-static int settle_clears(struct user_event_mm *owner, unsigned int ahead,
-			 struct user_event_missed *missed)
-{
-	struct user_event_enabler *enabler, *next;
-	int why = 0;
-	int ret;
-
-	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
-		ret = find_enabler(owner, &enabler->key) ? 0 :
-		      write_word(owner, enabler, false);
-		if (ret && !why) {
-			*missed = missed_word(enabler);
-			why = ret;
+		     owner = next_owner(enabler->set, owner)) {
+			if (try_word(owner, enabler)) {
+				enabler_late(enabler);
+				owner_queue(owner);
+			}
 		}
-		if (!ret)
-			enabler_retire(owner, enabler);
-		if (why && !ahead--)
-			break;
-		cond_resched();
 	}
-	return why;
+}
+
+/* All that was put off up to @late is in the memory of @owner, or given up. */
+static void settled_up_to(struct user_event_mm *owner, u64 late)
+{
+	guard(spinlock)(&owners_lock);
+	owner->settled = late;
 }
 
 /*
- * Write what can be written of the words that were put off: up to the first
- * that has to wait, and of those behind it up to @ahead.
+ * Write what can be written of the late words: up to the first that has to wait,
+ * and of those behind it up to @ahead, all in one hold of event_mutex.
  *
- * Return: 0, or why @missed could not be written, see write_word().
+ * Return: 0, 1 if there is more to do, or why @missed could not be written.
  */
 static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 			struct user_event_missed *missed)
 {
+	unsigned int left = USER_EVENT_SETTLE_BATCH;
 	struct user_event_enabler *enabler;
-	int ret, why;
+	u64 late = owner->settled;
+	int ret, why = 0;
 
 	lockdep_assert_held(&event_mutex);
 
 	if (!owner->set)
 		return 0;
 
-	why = settle_clears(owner, ahead, missed);
-	if (why && !ahead)
-		return why;
-
-	enabler = first_deferred(owner);
-	if (!enabler) {
-		WRITE_ONCE(owner->settled, owner->set->deferrals);
-		return why;
-	}
-
-	list_for_each_entry_from(enabler, &owner->set->enablers, set_link) {
-		ret = write_word(owner, enabler, enabler->event->enabled);
+	for (; left; left--) {
+		enabler = next_late(owner->set, late);
+		if (!enabler) {
+			if (!why)
+				settled_up_to(owner, owner->set->last_late);
+			return why;
+		}
+		late = enabler->late;
+		ret = try_word(owner, enabler);
 		if (ret && !why) {
-			*missed = missed_word(enabler);
+			missed->addr = enabler->key.addr;
+			missed->late = late;
 			why = ret;
 		}
 		if (!why)
-			settled_up_to(owner, enabler);
+			settled_up_to(owner, late);
 		else if (!ahead--)
-			break;
-		cond_resched();
+			return why;
 	}
-	return why;
+	return why ?: 1;
 }
 
 /*
@@ -2029,43 +2098,16 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 static void give_up_word(struct user_event_mm *owner,
 			 const struct user_event_missed *missed)
 {
-	struct user_event_enabler *enabler, *next;
+	struct user_event_enabler *enabler;
 
 	guard(mutex)(&event_mutex);
 
-	list_for_each_entry_safe(enabler, next, &owner->to_clear, set_link) {
-		if (enabler->deferred == missed->deferred) {
-			enabler_retire(owner, enabler);
-			return;
-		}
-	}
-
-	enabler = owner->set ? first_deferred(owner) : NULL;
-	if (enabler && enabler->deferred == missed->deferred)
-		settled_up_to(owner, enabler);
+	enabler = owner->set ? next_late(owner->set, owner->settled) : NULL;
+	if (enabler && enabler->late == missed->late)
+		settled_up_to(owner, missed->late);
 }
 
-/*
- * What is deferred is first tried by an item that waits for no memory, so that
- * it gets through whatever becomes of other words and other processes.
- */
-static void owner_work(struct work_struct *work)
-{
-	struct user_event_mm *owner = container_of(work, struct user_event_mm, work);
-	struct user_event_missed missed;
-
-	mutex_lock(&event_mutex);
-	if (settle_words(owner, USER_EVENT_LOOK_AHEAD, &missed) && !owner->faulting) {
-		/* An item that is stuck and queued again would count twice. */
-		WRITE_ONCE(owner->faulting, true);
-		refcount_inc(&owner->refs);
-		queue_work(user_event_fault_wq, &owner->fault_work);
-	}
-	mutex_unlock(&event_mutex);
-	owner_put(owner);
-}
-
-/* The next word to fault in, @missed. Return: 0 if there is none. */
+/* The next word to fault in, @missed. Return: as settle_words(). */
 static int next_fault(struct user_event_mm *owner, struct user_event_missed *missed)
 {
 	int why;
@@ -2073,91 +2115,68 @@ static int next_fault(struct user_event_mm *owner, struct user_event_missed *mis
 	guard(mutex)(&event_mutex);
 
 	why = settle_words(owner, 0, missed);
-	WRITE_ONCE(owner->faulting, why);
+	owner->faulting = why;
 	return why;
 }
 
 static void owner_fault_work(struct work_struct *work)
 {
 	struct user_event_mm *owner = container_of(work, struct user_event_mm, fault_work);
-	struct user_event_missed missed;
+	struct user_event_missed missed = {};
 	unsigned int attempt = 0;
 	u64 last = 0;
 	int why, ret;
 
-	if (!mmget_not_zero(owner->mm))
-		goto out;
-
 	while ((why = next_fault(owner, &missed))) {
-		if (missed.deferred != last)
+		cond_resched();
+		if (why > 0)
+			continue;
+		if (missed.late != last)
 			attempt = 0;
-		last = missed.deferred;
-		back_off(attempt);
-		ret = fault_in_word(owner->mm, missed.addr, why, &attempt);
+		last = missed.late;
+
+		/* No longer than for this fault: a process may end meanwhile. */
+		if (!mmget_not_zero(owner->mm))
+			break;
+		ret = fault_in_word(owner->mm, missed.addr, why, &attempt,
+				    owner->lane == FAULTS_AT_ONCE ? fault_at_once :
+				    fault_and_wait);
+		mmput(owner->mm);
+
+		if (ret == -EBUSY && owner->lane == FAULTS_AT_ONCE) {
+			fault_end(owner);
+			fault_begin(owner, FAULTS_AND_WAITS);
+			return;
+		}
 		/* Memory may be found the next time. */
 		if (ret == -ENOMEM && ++attempt < USER_EVENT_FAULT_ATTEMPTS)
 			ret = 0;
 		if (ret)
 			give_up_word(owner, &missed);
-		cond_resched();
 	}
-	mmput(owner->mm);
-out:
+	fault_end(owner);
 	owner_put(owner);
 }
 
-static void set_free(struct user_event_set *set)
-{
-	if (!set)
-		return;
-
-	rhashtable_destroy(&set->table);
-	kfree(set);
-}
-
-static struct user_event_set *set_alloc(void)
-{
-	struct user_event_set *set = kzalloc(sizeof(*set), GFP_KERNEL_ACCOUNT);
-
-	if (!set)
-		return NULL;
-	if (rhashtable_init(&set->table, &enabler_params)) {
-		kfree(set);
-		return NULL;
-	}
-	INIT_LIST_HEAD(&set->enablers);
-	INIT_LIST_HEAD(&set->owners);
-	return set;
-}
-
 /* Enter @enabler in its set and its event, whose reference it has. */
-static int enabler_link(struct user_event_enabler *enabler)
+static void enabler_link(struct user_event_enabler *enabler)
 {
-	int ret;
-
 	lockdep_assert_held(&event_mutex);
 
-	ret = rhashtable_lookup_insert_fast(&enabler->set->table, &enabler->node,
-					    enabler_params);
-	if (ret)
-		return ret == -EEXIST ? -EADDRINUSE : -ENOMEM;
-
-	list_add(&enabler->set_link, &enabler->set->enablers);
+	rb_find_add(&enabler->node, &enabler->set->enablers, compare_enablers);
 	list_add_tail(&enabler->event_link, &enabler->event->enablers);
 	if (enabler->in_page && enabler->event->enabled)
-		word_count(enabler->word, 1);
-	return 0;
+		page_bit_add(enabler->page_bit, 1);
 }
 
-/* Undo enabler_link() but for the table. */
+/* Nobody finds @enabler any more but in its set. */
 static void enabler_unlink(struct user_event_enabler *enabler)
 {
 	lockdep_assert_held(&event_mutex);
 
-	list_del(&enabler->set_link);
 	list_del(&enabler->event_link);
 	if (enabler->in_page && enabler->event->enabled)
-		word_count(enabler->word, -1);
+		page_bit_add(enabler->page_bit, -1);
 }
 
 /* The reference to the event is dropped, an event may go with it. */
@@ -2166,129 +2185,83 @@ static void enabler_free(struct user_event_enabler *enabler)
 	lockdep_assert_held(&event_mutex);
 
 	if (enabler->in_page)
-		word_put(enabler->word);
+		page_bit_put(enabler->page_bit);
 	user_event_put_locked(enabler->event);
 	kmem_cache_free(enabler_cache, enabler);
 }
 
+static struct user_event_set *set_alloc(void)
+{
+	struct user_event_set *set = kzalloc(sizeof(*set), GFP_KERNEL_ACCOUNT);
+
+	if (set)
+		INIT_LIST_HEAD(&set->owners);
+	return set;
+}
+
 /*
- * Drop a set that no owner uses, event_mutex is held. The table goes first:
- * then nothing that resizes it can meet an enabler that is gone.
+ * Drop a set that has no owner, with event_mutex for one enabler at a time: an
+ * event may go with each, and others are to get in between.
  */
 static void set_discard(struct user_event_set *set)
 {
 	struct user_event_enabler *enabler, *next;
 
-	rhashtable_destroy(&set->table);
-	list_for_each_entry_safe(enabler, next, &set->enablers, set_link) {
+	rbtree_postorder_for_each_entry_safe(enabler, next, &set->enablers, node) {
+		guard(mutex)(&event_mutex);
 		enabler_unlink(enabler);
 		enabler_free(enabler);
-		cond_resched();
 	}
 	kfree(set);
 }
 
-/*
- * The same for one that nobody can find any more but by its enablers: with
- * event_mutex for a few of them at a time, as events may go with each.
- */
-static void set_discard_slowly(struct user_event_set *set)
+/* The last process of @owner is gone, and its registrations with it. */
+static void owner_release(struct user_event_mm *owner)
 {
-	struct user_event_enabler *enabler;
-	unsigned int left;
-
-	rhashtable_destroy(&set->table);
-	do {
-		guard(mutex)(&event_mutex);
-		for (left = USER_EVENT_DISCARD_BATCH; left; left--) {
-			enabler = list_first_entry_or_null(&set->enablers,
-							   struct user_event_enabler,
-							   set_link);
-			if (!enabler)
-				break;
-			enabler_unlink(enabler);
-			enabler_free(enabler);
-		}
-	} while (!left);
-	kfree(set);
-}
-
-static void word_ref(struct user_event_word *word)
-{
-	guard(mutex)(&word->pages->lock);
-	word->users++;
-}
-
-static int set_copy_enabler(struct user_event_set *to,
-			    const struct user_event_enabler *from)
-{
-	struct user_event_enabler *enabler;
-	int ret;
-
-	enabler = kmem_cache_alloc(enabler_cache, GFP_KERNEL_ACCOUNT);
-	if (!enabler)
-		return -ENOMEM;
-
-	*enabler = *from;
-	enabler->set = to;
-	ret = enabler_link(enabler);
-	if (ret) {
-		kmem_cache_free(enabler_cache, enabler);
-		return ret;
-	}
-	refcount_inc(&enabler->event->refs);
-	if (enabler->in_page)
-		word_ref(enabler->word);
-	list_move_tail(&enabler->set_link, &to->enablers);
-	return 0;
-}
-
-/* Until the next fork, which needs no more than owners_lock. */
-static bool owner_is_alone(const struct user_event_mm *owner)
-{
-	bool alone;
-
-	spin_lock(&owners_lock);
-	alone = list_is_singular(&owner->set->owners);
-	spin_unlock(&owners_lock);
-	return alone;
-}
-
-/*
- * Make sure that @owner is the only one of its set, which is to be changed.
- * The caller's process pays for the copy: it was due since it forked.
- */
-static int owner_unshare(struct user_event_mm *owner)
-{
-	struct user_event_enabler *enabler;
 	struct user_event_set *set;
-	int ret;
+	bool last;
 
-	lockdep_assert_held(&event_mutex);
-
-	if (owner_is_alone(owner))
-		return 0;
-
-	set = set_alloc();
-	if (!set)
-		return -ENOMEM;
-
-	list_for_each_entry(enabler, &owner->set->enablers, set_link) {
-		ret = set_copy_enabler(set, enabler);
-		if (ret) {
-			set_discard(set);
-			return ret;
-		}
-		cond_resched();
-	}
-
+	mutex_lock(&event_mutex);
 	spin_lock(&owners_lock);
-	set->deferrals = owner->set->deferrals;
-	list_move(&owner->set_link, &set->owners);
-	owner->set = set;
-	owner->settled_at = NULL;
+	set = owner->set;
+	list_del(&owner->set_link);
+	last = list_empty(&set->owners);
+	WRITE_ONCE(owner->set, NULL);
 	spin_unlock(&owners_lock);
-	return 0;
+	mutex_unlock(&event_mutex);
+
+	if (fault_cancel(owner))
+		owner_put(owner);
+	if (last)
+		set_discard(set);
+}
+
+/*
+ * What is late is first tried by an item that waits for no memory, so that it
+ * gets through whatever becomes of other words and other processes. It queues
+ * up again behind them if it has more to do.
+ */
+static void owner_work(struct work_struct *work)
+{
+	struct user_event_mm *owner = container_of(work, struct user_event_mm, work);
+	struct user_event_missed missed;
+	int why;
+
+	/* A child that never ran: its fork failed after it was entered. */
+	if (!atomic_read(&owner->mm->mm_users) && READ_ONCE(owner->set))
+		owner_release(owner);
+
+	mutex_lock(&event_mutex);
+	why = settle_words(owner, USER_EVENT_SETTLE_BATCH, &missed);
+	if (why < 0 && !owner->faulting) {
+		owner->faulting = true;
+		refcount_inc(&owner->refs);
+		fault_begin(owner, FAULTS_AT_ONCE);
+	}
+	mutex_unlock(&event_mutex);
+	if (why > 0)
+		owner_queue(owner);
+	owner_put(owner);
 }
 
 static struct user_event_mm *owner_alloc(struct mm_struct *mm)
@@ -2299,354 +2272,374 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	if (!owner)
 		return NULL;
 
+	owner->user = faulter_get();
+	if (!owner->user) {
+		kmem_cache_free(owner_cache, owner);
+		return NULL;
+	}
 	mmgrab(mm);
 	owner->mm = mm;
-	refcount_set(&owner->tasks, 1);
+	mutex_init(&owner->lock);
 	refcount_set(&owner->refs, 1);
 	INIT_LIST_HEAD(&owner->set_link);
-	INIT_LIST_HEAD(&owner->clearing);
-	INIT_LIST_HEAD(&owner->to_clear);
-	INIT_LIST_HEAD(&owner->removed);
+	INIT_LIST_HEAD(&owner->fault_link);
 	INIT_WORK(&owner->work, owner_work);
 	INIT_WORK(&owner->fault_work, owner_fault_work);
 	return owner;
 }
 
-static bool attached_early(const struct task_struct *task)
+/* An owner with a set of its own. */
+static struct user_event_mm *owner_alloc_first(struct mm_struct *mm)
 {
-	return (unsigned long)READ_ONCE(task->user_event_mm) & ATTACHED_EARLY;
-}
+	struct user_event_mm *owner = owner_alloc(mm);
 
-static spinlock_t *own_siglock(void)
-{
-	return &rcu_dereference_protected(current->sighand, true)->siglock;
-}
-
-/* Attach the threads of current; one that exits is past caring. */
-static void attach_threads(struct user_event_mm *owner)
-{
-	struct task_struct *t;
-	unsigned long value;
-
-	guard(rcu)();
-	spin_lock_irq(own_siglock());
-	for_each_thread(current, t) {
-		if (READ_ONCE(t->user_event_mm) || t->flags & PF_POSTCOREDUMP)
-			continue;
-		value = (unsigned long)owner;
-		if (READ_ONCE(t->__state) == TASK_NEW)
-			value |= ATTACHED_EARLY;
-		refcount_inc(&owner->tasks);
-		WRITE_ONCE(t->user_event_mm, (void *)value);
+	if (!owner)
+		return NULL;
+	owner->set = set_alloc();
+	if (!owner->set) {
+		owner_put(owner);
+		return NULL;
 	}
-	spin_unlock_irq(own_siglock());
-}
-
-/* The owner of @mm, with a count in tasks; else enter @fresh. */
-static struct user_event_mm *owner_find_or_enter(struct mm_struct *mm,
-						 struct user_event_mm *fresh)
-{
-	struct user_event_mm *owner;
-
-	spin_lock(&owners_lock);
-	hash_for_each_possible(user_event_owners, owner, hash, (unsigned long)mm) {
-		if (owner->mm == mm && refcount_inc_not_zero(&owner->tasks))
-			goto found;
-	}
-	owner = fresh;
-	hash_add(user_event_owners, &owner->hash, (unsigned long)mm);
 	list_add(&owner->set_link, &owner->set->owners);
-found:
-	spin_unlock(&owners_lock);
 	return owner;
 }
 
-/* The last task of @owner is gone, and its registrations with it. */
-static void owner_release(struct user_event_mm *owner)
-{
-	struct user_event_set *set = owner->set;
-	bool last;
-
-	mutex_lock(&event_mutex);
-	spin_lock(&owners_lock);
-	hash_del(&owner->hash);
-	list_del(&owner->set_link);
-	last = list_empty(&set->owners);
-	owner->set = NULL;
-	spin_unlock(&owners_lock);
-	mutex_unlock(&event_mutex);
-	if (last)
-		set_discard_slowly(set);
-	owner_put(owner);
-}
-
-static void owner_detach(struct user_event_mm *owner)
-{
-	if (refcount_dec_and_test(&owner->tasks))
-		owner_release(owner);
-}
-
-/*
- * The owner of the memory of current, made if there is none. It stays while
- * current is in a system call, being attached to it.
- */
+/* The owner of the memory of current, made if there is none. */
 static struct user_event_mm *owner_of_current(void)
 {
-	struct user_event_mm *owner = task_owner(current);
-	struct user_event_mm *fresh;
+	struct mm_struct *mm = current->mm;
+	struct user_event_mm *owner, *fresh;
 
+	owner = smp_load_acquire(&mm->user_event_mm);
 	if (owner)
 		return owner;
 
-	fresh = owner_alloc(current->mm);
+	fresh = owner_alloc_first(mm);
 	if (!fresh)
 		return NULL;
-	fresh->set = set_alloc();
-	if (!fresh->set) {
-		owner_put(fresh);
-		return NULL;
-	}
 
-	owner = owner_find_or_enter(current->mm, fresh);
-	attach_threads(owner);
-	if (owner != fresh) {
-		set_free(fresh->set);
-		owner_put(fresh);
-	}
-	owner_detach(owner);
+	owner = cmpxchg(&mm->user_event_mm, NULL, fresh);
+	if (!owner)
+		return fresh;
+	kfree(fresh->set);
+	owner_put(fresh);
 	return owner;
 }
 
 /**
- * user_event_mm_leave - detach a task from what its memory registered
- * @task: current, which exits or has just got other memory
+ * user_event_mm_release - drop what an address space registered
+ * @mm: address space, which the last process is about to leave
  *
  * Context: process context, takes event_mutex.
  */
-void user_event_mm_leave(struct task_struct *task)
+void user_event_mm_release(struct mm_struct *mm)
 {
-	struct user_event_mm *owner = task_owner(task);
-
-	WRITE_ONCE(task->user_event_mm, NULL);
-	owner_detach(owner);
-}
-
-static void attach_clone(struct task_struct *child)
-{
-	struct user_event_mm *owner;
-
-	spin_lock_irq(own_siglock());
-	owner = task_owner(current);
-	if (owner && (!attached_early(child) || attached_early(current)))
-		refcount_inc(&owner->tasks);
-	WRITE_ONCE(child->user_event_mm, owner);
-	WRITE_ONCE(current->user_event_mm, owner);
-	spin_unlock_irq(own_siglock());
-}
-
-/*
- * Enter a child of fork, whose memory was copied from user_event_seq @copied on.
- * Return: its copy of a word may be old.
- */
-static bool enter_child(struct user_event_mm *parent, struct user_event_mm *child,
-			unsigned int copied)
-{
-	unsigned int seq;
-	bool missed;
-
-	spin_lock(&owners_lock);
-	seq = parent->mm->user_event_seq;
-	missed = seq & 1 || seq != copied || !list_empty(&parent->clearing) ||
-		 !list_empty(&parent->to_clear);
-	child->mm->user_event_seq = 0;
-	child->set = parent->set;
-	child->settled = READ_ONCE(parent->settled);
-	list_add_tail(&child->set_link, &child->set->owners);
-	hash_add(user_event_owners, &child->hash, (unsigned long)child->mm);
-	spin_unlock(&owners_lock);
-	return missed;
-}
-
-/* Clear the bit of an enabler that is gone, unless it is registered there. */
-static void clear_at(struct user_event_mm *owner, const struct user_event_enabler *enabler)
-{
-	if (!find_enabler(owner, &enabler->key) && write_word(owner, enabler, false))
-		clear_later(owner, enabler);
-}
-
-/* Write all words of a child whose memory may have been copied too early. */
-static void refresh_child(struct user_event_mm *parent, struct user_event_mm *child,
-			  unsigned int copied)
-{
-	struct user_event_enabler *enabler, *next, *last;
-
-	guard(mutex)(&event_mutex);
-
-	list_for_each_entry(enabler, &parent->removed, set_link) {
-		if ((int)(enabler->removed_at - copied) > 0)
-			clear_at(child, enabler);
-	}
-	list_for_each_entry(enabler, &parent->clearing, set_link)
-		clear_at(child, enabler);
-	list_for_each_entry(enabler, &parent->to_clear, set_link)
-		clear_at(child, enabler);
-
-	if (list_empty(&child->set->enablers))
-		return;
-
-	/* What is deferred goes to the end and would come round again. */
-	last = list_last_entry(&child->set->enablers, struct user_event_enabler, set_link);
-	list_for_each_entry_safe(enabler, next, &child->set->enablers, set_link) {
-		if (!enabler->in_page)
-			update_word(child, enabler);
-		if (enabler == last)
-			break;
-		cond_resched();
-	}
+	owner_release(mm->user_event_mm);
 }
 
 /**
- * user_event_mm_clone - attach a new task
- * @child: new task, not yet running; its memory is copied already
- * @clone_flags: flags of clone
+ * user_event_mm_free - an address space goes
+ * @mm: address space without users
  *
- * Without CLONE_VM the child gets an owner of its own of the parent's set. A
- * word that is written by a toggle between the copy of the memory and here
- * would be old in the child, and a toggle from here on finds the child. What
- * is in between shows in user_event_seq: the count of the parent was copied
- * before any of its pages, is odd while a word is written, and both it and
- * the owners of the set change under owners_lock. Only then is more done than
- * entering one owner. A word that was unregistered in between is found in
- * parent->removed, unless more than USER_EVENT_MAX_REMOVED others were since. One
- * that still shows its event, as its memory cannot be had, is found in
- * parent->clearing or to_clear, which it enters before user_event_seq changes.
+ * A child that fork could not finish still has its registrations.
  *
- * If there is no memory for the owner the child has no registrations.
- *
- * Context: process context, takes event_mutex if a toggle came in between.
+ * Context: process context, whatever locks are held.
  */
-void user_event_mm_clone(struct task_struct *child, u64 clone_flags)
+void user_event_mm_free(struct mm_struct *mm)
 {
-	struct user_event_mm *parent, *owner;
-	unsigned int copied;
+	struct user_event_mm *owner = mm->user_event_mm;
 
-	if (clone_flags & CLONE_VM) {
-		attach_clone(child);
-		return;
-	}
+	if (READ_ONCE(owner->set))
+		owner_queue(owner);
+	owner_put(owner);
+}
 
-	child->user_event_mm = NULL;
-	parent = task_owner(current);
-	if (!parent)
-		return;
+/**
+ * user_event_mm_dup - let a child of fork inherit what its parent registered
+ * @mm: memory of the child, a copy that is complete
+ * @oldmm: memory of the parent, which has registered something
+ *
+ * Context: process context, mmap_lock of both held for writing.
+ * Return: 0 or -ENOMEM.
+ */
+int user_event_mm_dup(struct mm_struct *mm, struct mm_struct *oldmm)
+{
+	struct user_event_mm *parent = oldmm->user_event_mm;
+	struct user_event_mm *child;
+	bool none, late;
 
-	owner = owner_alloc(child->mm);
-	if (!owner)
-		return;
+	mmap_assert_write_locked(oldmm);
 
-	child->user_event_mm = owner;
-	copied = owner->mm->user_event_seq;
-	if (enter_child(parent, owner, copied))
-		refresh_child(parent, owner, copied);
-	if (READ_ONCE(owner->settled) == READ_ONCE(owner->set->deferrals))
-		return;
-	owner_queue(owner);
+	spin_lock(&owners_lock);
+	none = RB_EMPTY_ROOT(&parent->set->enablers);
+	spin_unlock(&owners_lock);
+	if (none)
+		return 0;
 
-	/* What was put off in a child is not known to be in the parent's memory. */
-	if (!READ_ONCE(parent->faulting))
+	child = owner_alloc(mm);
+	if (!child)
+		return -ENOMEM;
+
+	spin_lock(&owners_lock);
+	child->set = parent->set;
+	child->settled = parent->settled;
+	late = child->settled != child->set->last_late;
+	list_add_tail(&child->set_link, &child->set->owners);
+	spin_unlock(&owners_lock);
+
+	mm->user_event_mm = child;
+	if (late) {
+		/* The parent as well, or each of its children would be late. */
 		owner_queue(parent);
+		owner_queue(child);
+	}
+	return 0;
 }
 
-/* Take @enabler out of the set of @owner alone; the caller has to free it. */
-static void enabler_remove(struct user_event_mm *owner, struct user_event_enabler *enabler)
+/* Until the next fork, which needs no more than mmap_lock and owners_lock. */
+static bool owner_is_alone(const struct user_event_mm *owner)
 {
-	if (owner->settled_at == enabler)
-		owner->settled_at = NULL;
-	rhashtable_remove_fast(&enabler->set->table, &enabler->node, enabler_params);
-	enabler_unlink(enabler);
+	guard(spinlock)(&owners_lock);
+	return list_is_singular(&owner->set->owners);
 }
 
-static int enabler_insert(struct user_event_mm *owner,
-			  struct user_event_enabler *enabler)
+static int set_copy_enabler(struct user_event_set *set,
+			    const struct user_event_enabler *from)
 {
-	int ret;
+	struct user_event_enabler *enabler;
+
+	enabler = kmem_cache_alloc(enabler_cache, GFP_KERNEL_ACCOUNT);
+	if (!enabler)
+		return -ENOMEM;
 
 	guard(mutex)(&event_mutex);
-	if (find_enabler(owner, &enabler->key))
-		return -EADDRINUSE;
+	*enabler = *from;
+	enabler->set = set;
+	refcount_inc(&enabler->event->refs);
+	if (enabler->in_page) {
+		enabler->page_bit->users++;
+	} else {
+		enabler->late = 0;
+		enabler_late(enabler);
+	}
+	enabler_link(enabler);
+	return 0;
+}
 
-	ret = owner_unshare(owner);
+/*
+ * A copy of the shared set @from without owners: toggles have nothing to do for
+ * it, so its enablers are entered one by one. Each is late, as nobody knows
+ * what is put off until the copy is in use.
+ *
+ * Context: the lock of an owner of @from.
+ */
+static struct user_event_set *set_copy(const struct user_event_set *from)
+{
+	struct user_event_set *set = set_alloc();
+	struct rb_node *node;
+	int ret = set ? 0 : -ENOMEM;
+
+	for (node = rb_first(&from->enablers); !ret && node; node = rb_next(node)) {
+		ret = fatal_signal_pending(current) ? -EINTR :
+		      set_copy_enabler(set, enabler_of_node(node));
+	}
+	if (!ret)
+		return set;
+	if (set)
+		set_discard(set);
+	return ERR_PTR(ret);
+}
+
+/* Is @set in use by @owner from now on? What was settled stays so. */
+static bool owner_take_set(struct user_event_mm *owner, struct user_event_set *set)
+{
+	bool settled;
+
+	guard(mutex)(&event_mutex);
+	guard(spinlock)(&owners_lock);
+
+	if (list_is_singular(&owner->set->owners))
+		return false;
+
+	settled = owner->settled == owner->set->last_late;
+	list_move(&owner->set_link, &set->owners);
+	owner->set = set;
+	owner->settled = settled ? set->last_late : 0;
+	if (!settled)
+		owner_queue(owner);
+	return true;
+}
+
+/*
+ * Make sure that @owner is the only one of its set, which is to be changed.
+ * The caller's process pays for the copy: it was due since it forked.
+ */
+static int owner_unshare(struct user_event_mm *owner)
+{
+	struct user_event_set *set;
+
+	lockdep_assert_held(&owner->lock);
+
+	if (owner_is_alone(owner))
+		return 0;
+
+	set = set_copy(owner->set);
+	if (IS_ERR(set))
+		return PTR_ERR(set);
+	if (!owner_take_set(owner, set))
+		set_discard(set);
+	return 0;
+}
+
+/**
+ * struct user_event_change - REG or UNREG of a bit
+ * @key: which
+ * @fresh: enabler to be inserted; NULL if one is to be removed
+ * @removed: what was removed, still to be freed
+ * @futile: the word cannot be faulted in
+ */
+struct user_event_change {
+	struct user_event_key		key;
+	struct user_event_enabler	*fresh;
+	struct user_event_enabler	*removed;
+	bool				futile;
+};
+
+/* Write the word and insert the enabler, one step for forks and toggles. */
+static int enabler_insert(struct user_event_mm *owner, struct user_event_change *change)
+{
+	struct user_event_enabler *enabler = change->fresh;
+	int ret = 0;
+
+	if (enabler->in_page)
+		enabler->page_bit = page_bit_enter(enabler->page_bit);
+	else
+		ret = write_word(owner->mm, enabler, enabler->event->enabled);
 	if (ret)
 		return ret;
 
 	enabler->set = owner->set;
-	ret = enabler_link(enabler);
-	if (ret)
-		return ret;
-
 	refcount_inc(&enabler->event->refs);
-	forget_clear(owner, &enabler->key);
+	enabler_link(enabler);
 	return 0;
 }
 
-/* Fork let somebody share the set while it was being changed. */
-static void update_others(struct user_event_mm *owner, struct user_event_enabler *enabler)
+/* Clear the bit and remove the enabler, the same. Without the bit if it must be. */
+static int enabler_remove(struct user_event_mm *owner, struct user_event_change *change)
 {
-	struct user_event_mm *other;
+	struct user_event_enabler *enabler = find_enabler(owner->set, &change->key);
+	int ret = 0;
 
-	for (other = next_owner(owner->set, NULL); other;
-	     other = next_owner(owner->set, other)) {
-		if (other != owner)
-			update_word(other, enabler);
-	}
-}
+	if (!enabler->in_page)
+		ret = write_word(owner->mm, enabler, false);
+	if (ret && ret != -EFAULT && !change->futile)
+		return ret;
 
-static void clear_others(struct user_event_mm *owner,
-			 const struct user_event_enabler *enabler)
-{
-	struct user_event_mm *other;
-
-	for (other = next_owner(owner->set, NULL); other;
-	     other = next_owner(owner->set, other)) {
-		if (other != owner)
-			clear_at(other, enabler);
-	}
+	rb_erase(&enabler->node, &enabler->set->enablers);
+	if (!enabler->in_page && enabler->late)
+		rb_erase(&enabler->late_node, &enabler->set->late);
+	enabler_unlink(enabler);
+	change->removed = enabler;
+	return ret ? -EFAULT : 0;
 }
 
 /*
- * Bring a word of current up to date and prove that it can be: faults are
- * taken here, at the cost of the caller alone.
+ * Change the set of @owner when it is alone with it. It stays so meanwhile: a
+ * fork needs the mmap_lock that is held.
+ *
+ * Return: what the change says; -EAGAIN if mmap_lock was not to be had.
  */
-static int prove_word(struct user_event_mm *owner, const struct user_event_key *key)
+static int change_alone(struct user_event_mm *owner, struct user_event_change *change)
 {
-	struct user_event_enabler *enabler;
-	unsigned int attempt = 0;
+	bool alone;
 	int ret;
 
-	while (!fatal_signal_pending(current)) {
-		mutex_lock(&event_mutex);
-		enabler = find_enabler(owner, key);
-		ret = 0;
-		if (enabler)
-			ret = write_word(owner, enabler, enabler->event->enabled);
-		/* A later fork sees user_event_seq move. */
-		if (enabler && !ret)
-			update_others(owner, enabler);
-		mutex_unlock(&event_mutex);
-		if (!ret)
-			return 0;
-
-		back_off(attempt);
-		ret = fault_in_word(owner->mm, key->addr, ret, &attempt);
+	do {
+		ret = owner_unshare(owner);
 		if (ret)
-			return ret == -EINTR || ret == -ENOMEM ? ret : -EFAULT;
-	}
-	return -EINTR;
+			return ret;
+
+		guard(mutex)(&event_mutex);
+		if (!mmap_read_trylock(owner->mm))
+			return -EAGAIN;
+		alone = owner_is_alone(owner);
+		if (alone && change->fresh)
+			ret = enabler_insert(owner, change);
+		else if (alone)
+			ret = enabler_remove(owner, change);
+		mmap_read_unlock(owner->mm);
+
+		/* Its event may go as well, for which mmap_lock is too much. */
+		if (change->removed)
+			enabler_free(change->removed);
+	} while (!alone);
+	return ret;
 }
 
-/* Find the word of @enabler if it is in a page of ours. */
-static int enabler_find_word(struct user_event_enabler *enabler)
+/* One try, by one thread of the program at a time, before a set is copied for it. */
+static int try_change(struct user_event_mm *owner, struct user_event_change *change)
 {
+	struct user_event_enabler *known;
+	int ret;
+
+	if (mutex_lock_killable(&owner->lock))
+		return -EINTR;
+
+	known = find_enabler(owner->set, &change->key);
+	if (known && change->fresh)
+		ret = -EADDRINUSE;
+	else if (!known && !change->fresh)
+		ret = -ENOENT;
+	else
+		ret = change_alone(owner, change);
+	mutex_unlock(&owner->lock);
+	return ret;
+}
+
+/*
+ * Change the set of @owner, that of current, and write the word. Faults are taken
+ * here, at the cost of the caller alone.
+ */
+static int change_set(struct user_event_mm *owner, struct user_event_change *change)
+{
+	unsigned int attempt = 0;
+	int ret, fault;
+
+	for (;;) {
+		ret = try_change(owner, change);
+		if (ret != -EAGAIN && ret != -ENXIO)
+			return ret;
+
+		fault = fault_in_word(owner->mm, change->key.addr, ret, &attempt,
+				      fault_and_wait);
+		if (fault == -EINTR || fault == -ENOMEM)
+			return fault;
+		if (fault && change->fresh)
+			return -EFAULT;
+		change->futile = fault;
+	}
+}
+
+/**
+ * unregister_enabler - let go of a bit of the caller's memory
+ * @key: which
+ *
+ * Context: process context, may wait for the memory of current.
+ * Return: 0 with the bit clear; -ENOENT if it is not registered; -EFAULT if it is
+ * no more but its word cannot be written; -EINTR and -ENOMEM, nothing changed.
+ */
+static int unregister_enabler(const struct user_event_key *key)
+{
+	struct user_event_mm *owner = smp_load_acquire(&current->mm->user_event_mm);
+	struct user_event_change change = { .key = *key };
+
+	return owner ? change_set(owner, &change) : -ENOENT;
+}
+
+/* Find the bit of @enabler if it is in a page of ours. */
+static int enabler_find_page_bit(struct user_event_enabler *enabler)
+{
+	struct user_event_page_bit *bit;
 	struct user_event_pages *pages;
 	unsigned long offset;
 
@@ -2654,61 +2647,17 @@ static int enabler_find_word(struct user_event_enabler *enabler)
 	if (!pages)
 		return 0;
 
-	offset = ALIGN_DOWN(offset, sizeof(long)) * BITS_PER_BYTE;
-	enabler->word = word_get(pages, offset + enabler_bit(enabler));
-	enabler->in_page = enabler->word;
-	return enabler->in_page ? 0 : -ENOMEM;
-}
-
-/*
- * Clear the bit of an enabler that has been taken out of its set, unless somebody
- * else has registered it meanwhile. Drops event_mutex to wait for the memory:
- * who forks while the enabler is in owner->clearing tells the child.
- */
-static void clear_word(struct user_event_mm *owner, const struct user_event_enabler *enabler)
-{
-	unsigned int attempt = 0;
-	int ret;
-
-	clear_others(owner, enabler);
-	while (!find_enabler(owner, &enabler->key)) {
-		ret = write_word(owner, enabler, false);
-		if (!ret || fatal_signal_pending(current))
-			return;
-
-		mutex_unlock(&event_mutex);
-		back_off(attempt);
-		ret = fault_in_word(owner->mm, enabler->key.addr, ret, &attempt);
-		mutex_lock(&event_mutex);
-		if (ret)
-			return;
+	bit = kzalloc(sizeof(*bit), GFP_KERNEL_ACCOUNT);
+	if (!bit) {
+		pages_put(pages);
+		return -ENOMEM;
 	}
-}
-
-static int unregister_enabler(const struct user_event_key *key)
-{
-	struct user_event_mm *owner = task_owner(current);
-	struct user_event_enabler *enabler;
-	int ret;
-
-	if (!owner)
-		return -ENOENT;
-
-	guard(mutex)(&event_mutex);
-	ret = find_enabler(owner, key) ? owner_unshare(owner) : -ENOENT;
-	if (ret)
-		return ret;
-
-	enabler = find_enabler(owner, key);
-	enabler_remove(owner, enabler);
-	if (enabler->in_page) {
-		enabler_free(enabler);
-		return 0;
-	}
-	list_add_tail(&enabler->set_link, &owner->clearing);
-	clear_word(owner, enabler);
-	user_event_put_locked(enabler->event);
-	enabler_retire(owner, enabler);
+	RB_CLEAR_NODE(&bit->node);
+	bit->pages = pages;
+	bit->nr = ALIGN_DOWN(offset, sizeof(long)) * BITS_PER_BYTE + enabler_bit(enabler);
+	bit->users = 1;
+	enabler->in_page = true;
+	enabler->page_bit = bit;
 	return 0;
 }
 
@@ -2723,13 +2672,13 @@ static int unregister_enabler(const struct user_event_key *key)
  */
 static int register_enabler(struct user_event *event, const struct user_reg *reg)
 {
+	struct user_event_change change = {
+		.key = { .addr = reg->enable_addr, .bit = reg->enable_bit },
+	};
+	struct user_event_mm *owner = owner_of_current();
 	struct user_event_enabler *enabler;
-	struct user_event_mm *owner;
-	struct user_event_key key;
-	bool in_page;
 	int ret;
 
-	owner = owner_of_current();
 	if (!owner)
 		return -ENOMEM;
 
@@ -2737,30 +2686,17 @@ static int register_enabler(struct user_event *event, const struct user_reg *reg
 	if (!enabler)
 		return -ENOMEM;
 
-	enabler->key.addr = reg->enable_addr;
-	enabler->key.bit = reg->enable_bit;
+	enabler->key = change.key;
 	enabler->width = reg->enable_size;
 	enabler->event = event;
-	key = enabler->key;
+	change.fresh = enabler;
 
-	ret = enabler_find_word(enabler);
-	if (!ret) {
-		in_page = enabler->in_page;
-		ret = enabler_insert(owner, enabler);
-	}
+	ret = enabler_find_page_bit(enabler) ?: change_set(owner, &change);
 	if (ret) {
 		if (enabler->in_page)
-			word_put(enabler->word);
+			page_bit_put(enabler->page_bit);
 		kmem_cache_free(enabler_cache, enabler);
-		return ret;
 	}
-
-	if (in_page)
-		return 0;
-
-	ret = prove_word(owner, &key);
-	if (ret)
-		unregister_enabler(&key);
 	return ret;
 }
 
@@ -4095,12 +4031,16 @@ static long user_events_compat_ioctl(struct file *file, unsigned int cmd,
 
 #endif /* CONFIG_COMPAT */
 
-/* The pages of @info, at least @nr of them, with a reference. */
+/*
+ * The pages of @info, at least @nr of them, with a reference. Or -ENOMEM, or -EPERM
+ * where the user may lock no more memory.
+ */
 static struct user_event_pages *file_get_pages(struct user_event_file *info,
 					       unsigned int nr)
 {
 	struct user_event_pages *pages;
 	struct page *page;
+	int ret;
 
 	guard(mutex)(&info->lock);
 
@@ -4108,19 +4048,24 @@ static struct user_event_pages *file_get_pages(struct user_event_file *info,
 	if (!pages) {
 		pages = kzalloc(sizeof(*pages), GFP_KERNEL_ACCOUNT);
 		if (!pages)
-			return NULL;
+			return ERR_PTR(-ENOMEM);
 		refcount_set(&pages->refs, 1);
-		mutex_init(&pages->lock);
-		xa_init(&pages->words);
+		pages->user = get_uid(current_user());
+		pages->bits = RB_ROOT;
 		info->pages = pages;
 	}
 
-	guard(mutex)(&pages->lock);
 	while (pages->nr < nr) {
+		ret = lock_page_of(pages->user);
+		if (ret)
+			return ERR_PTR(ret);
 		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-		if (!page)
-			return NULL;
-		pages->page[pages->nr++] = page;
+		if (!page) {
+			atomic_long_dec(&pages->user->locked_vm);
+			return ERR_PTR(-ENOMEM);
+		}
+		pages->page[pages->nr] = page;
+		WRITE_ONCE(pages->nr, pages->nr + 1);
 	}
 	refcount_inc(&pages->refs);
 	return pages;
@@ -4142,8 +4087,8 @@ static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
 		return -EINVAL;
 
 	pages = file_get_pages(file->private_data, nr);
-	if (!pages)
-		return -ENOMEM;
+	if (IS_ERR(pages))
+		return PTR_ERR(pages);
 
 	behind = anon_inode_getfile("[user_events]", &user_event_pages_fops, pages,
 				    O_RDONLY);

@@ -601,7 +601,7 @@ static struct user_event_pages *alloc_pages_of_words(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, info);
 	mutex_init(&info->lock);
 	pages = file_get_pages(info, 2);
-	KUNIT_ASSERT_NOT_NULL(test, pages);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pages);
 	KUNIT_ASSERT_EQ(test, pages->nr, 2);
 	/* The reference of the file, which there is none of. */
 	KUNIT_ASSERT_EQ(test, refcount_read(&pages->refs), 2);
@@ -609,10 +609,18 @@ static struct user_event_pages *alloc_pages_of_words(struct kunit *test)
 	return pages;
 }
 
-static struct user_event_word *get_word(struct user_event_pages *pages, unsigned long nr)
+static struct user_event_page_bit *get_page_bit(struct kunit *test,
+						struct user_event_pages *pages,
+						unsigned long nr)
 {
+	struct user_event_page_bit *bit = kzalloc(sizeof(*bit), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, bit);
 	refcount_inc(&pages->refs);
-	return word_get(pages, nr);
+	bit->pages = pages;
+	bit->nr = nr;
+	bit->users = 1;
+	return page_bit_enter(bit);
 }
 
 /* A bit of a kernel page is set as long as anybody wants it set. */
@@ -620,39 +628,37 @@ static void word_shared_in_page(struct kunit *test)
 {
 	struct user_event_pages *pages = alloc_pages_of_words(test);
 	unsigned long nr = BITS_PER_PAGE_OF_WORDS + BITS_PER_LONG + 5;
-	struct user_event_word *word = get_word(pages, nr);
-	struct user_event_word *same = get_word(pages, nr);
-	struct user_event_word *next = get_word(pages, nr + 1);
 	unsigned long *page = page_address(pages->page[1]);
+	struct user_event_page_bit *bit, *same, *next;
 
-	KUNIT_ASSERT_NOT_NULL(test, word);
-	KUNIT_ASSERT_NOT_NULL(test, next);
-	KUNIT_EXPECT_PTR_EQ(test, word, same);
-	KUNIT_EXPECT_PTR_NE(test, word, next);
+	guard(mutex)(&event_mutex);
+	bit = get_page_bit(test, pages, nr);
+	same = get_page_bit(test, pages, nr);
+	next = get_page_bit(test, pages, nr + 1);
+	KUNIT_EXPECT_PTR_EQ(test, bit, same);
+	KUNIT_EXPECT_PTR_NE(test, bit, next);
 	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 3);
 
-	mutex_lock(&event_mutex);
-	word_count(word, 1);
+	page_bit_add(bit, 1);
 	KUNIT_EXPECT_EQ(test, page[1], BIT(5));
-	word_count(word, 1);
-	word_count(next, 1);
+	page_bit_add(bit, 1);
+	page_bit_add(next, 1);
 	KUNIT_EXPECT_EQ(test, page[1], BIT(5) | BIT(6));
-	word_count(word, -1);
+	page_bit_add(bit, -1);
 	KUNIT_EXPECT_EQ(test, page[1], BIT(5) | BIT(6));
-	word_count(word, -1);
+	page_bit_add(bit, -1);
 	KUNIT_EXPECT_EQ(test, page[1], BIT(6));
-	word_count(next, -1);
-	mutex_unlock(&event_mutex);
+	page_bit_add(next, -1);
 	KUNIT_EXPECT_EQ(test, page[0], 0);
 	KUNIT_EXPECT_EQ(test, page[1], 0);
 
-	word_put(word);
+	page_bit_put(bit);
 	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 3);
-	word_put(same);
+	page_bit_put(same);
 	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 2);
-	word_put(next);
+	page_bit_put(next);
 	KUNIT_EXPECT_EQ(test, refcount_read(&pages->refs), 1);
-	KUNIT_EXPECT_TRUE(test, xa_empty(&pages->words));
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&pages->bits));
 	pages_put(pages);
 }
 
@@ -990,178 +996,6 @@ static void registry_tracer_dyn_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
 }
 
-/* An owner of memory that is empty, without a task. */
-static struct user_event_mm *owner_of_nothing(struct kunit *test)
-{
-	struct mm_struct *mm = mm_alloc();
-	struct user_event_mm *owner;
-
-	KUNIT_ASSERT_NOT_NULL(test, mm);
-	owner = owner_alloc(mm);
-	KUNIT_ASSERT_NOT_NULL(test, owner);
-	owner->set = set_alloc();
-	KUNIT_ASSERT_NOT_NULL(test, owner->set);
-	list_add(&owner->set_link, &owner->set->owners);
-	return owner;
-}
-
-static void owner_of_nothing_free(struct user_event_mm *owner)
-{
-	struct mm_struct *mm = owner->mm;
-
-	set_free(owner->set);
-	owner_put(owner);
-	mmput(mm);
-}
-
-/* A word of @event at @addr, where no memory is. */
-static struct user_event_enabler *enabler_of_nothing(struct kunit *test,
-						     struct user_event_mm *owner,
-						     struct user_event *event,
-						     unsigned long addr)
-{
-	struct user_event_enabler *enabler = kmem_cache_zalloc(enabler_cache, GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, enabler);
-	enabler->key.addr = addr;
-	enabler->width = sizeof(u32);
-	enabler->event = event;
-	enabler->set = owner->set;
-	guard(mutex)(&event_mutex);
-	KUNIT_EXPECT_EQ(test, enabler_link(enabler), 0);
-	return enabler;
-}
-
-/* As defer_word(), but no work item is queued. */
-static void put_off(struct user_event_enabler *enabler)
-{
-	enabler->deferred = ++enabler->set->deferrals;
-	list_move_tail(&enabler->set_link, &enabler->set->enablers);
-}
-
-/* Unregister it, in memory where its bit cannot be cleared. Frees the enabler. */
-static void put_off_clear(struct kunit *test, struct user_event_mm *owner,
-			  struct user_event_enabler *enabler)
-{
-	struct user_event_enabler *clear = kmem_cache_alloc(enabler_cache, GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, clear);
-	guard(mutex)(&event_mutex);
-	enabler_remove(owner, enabler);
-	*clear = *enabler;
-	kmem_cache_free(enabler_cache, enabler);
-	clear->deferred = ++owner->set->deferrals;
-	list_add_tail(&clear->set_link, &owner->to_clear);
-}
-
-/*
- * A word is given up for what it was put off for. By then its program may have
- * mapped other memory there, for which it was put off again.
- */
-static void registry_put_off_again(struct kunit *test)
-{
-	struct user_event *event = get(test, "kunit u32 a", 0);
-	struct user_event_mm *owner = owner_of_nothing(test);
-	struct user_event_missed missed, again = {};
-	struct user_event_enabler *enabler;
-
-	enabler = enabler_of_nothing(test, owner, event, PAGE_SIZE);
-	put_off(enabler);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
-
-	put_off(enabler);
-	give_up_word(owner, &missed);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
-	KUNIT_EXPECT_EQ(test, again.addr, PAGE_SIZE);
-	give_up_word(owner, &again);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
-
-	put_off_clear(test, owner, enabler);
-	give_up_word(owner, &missed);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
-	give_up_word(owner, &again);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
-	KUNIT_EXPECT_TRUE(test, list_empty(&owner->to_clear));
-
-	owner_of_nothing_free(owner);
-	user_event_put(event);
-}
-
-/* Words that cannot be had come in the order in which they were put off. */
-static void registry_put_off_in_order(struct kunit *test)
-{
-	struct user_event *event = get(test, "kunit u32 a", 0);
-	struct user_event_mm *owner = owner_of_nothing(test);
-	struct user_event_enabler *enabler[6];
-	struct user_event_missed missed;
-	int i;
-
-	for (i = 0; i < 6; i++) {
-		enabler[i] = enabler_of_nothing(test, owner, event, (i + 1) * PAGE_SIZE);
-		put_off(enabler[i]);
-	}
-	for (i = 0; i < 2; i++) {
-		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
-		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i]->key.addr);
-		give_up_word(owner, &missed);
-	}
-
-	/* The latest that was given up goes, or is put off again. */
-	put_off_clear(test, owner, enabler[1]);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
-	KUNIT_EXPECT_EQ(test, missed.addr, 2 * PAGE_SIZE);
-	give_up_word(owner, &missed);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
-	KUNIT_EXPECT_EQ(test, missed.addr, enabler[2]->key.addr);
-	give_up_word(owner, &missed);
-	put_off(enabler[2]);
-	for (i = 3; i < 7; i++) {
-		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
-		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i < 6 ? i : 2]->key.addr);
-		give_up_word(owner, &missed);
-	}
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
-
-	for (i = 0; i < 6; i++) {
-		if (i != 1)
-			put_off_clear(test, owner, enabler[i]);
-	}
-	owner_of_nothing_free(owner);
-	user_event_put(event);
-}
-
-/*
- * Of bits that cannot be cleared, the first is waited for and no other tried, each
- * of which would show in user_event_seq. Whoever is not the only task of the
- * memory cannot forget them: one may be forking.
- */
-static void registry_put_off_clears(struct kunit *test)
-{
-	struct user_event *event = get(test, "kunit u32 a", 0);
-	struct user_event_mm *owner = owner_of_nothing(test);
-	struct user_event_enabler *enabler;
-	struct user_event_missed missed;
-	unsigned int seq;
-	int i;
-
-	for (i = 1; i <= 3; i++) {
-		enabler = enabler_of_nothing(test, owner, event, i * PAGE_SIZE);
-		put_off_clear(test, owner, enabler);
-	}
-	for (i = 1; i <= 3; i++) {
-		seq = owner->mm->user_event_seq;
-		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
-		KUNIT_EXPECT_EQ(test, missed.addr, i * PAGE_SIZE);
-		KUNIT_EXPECT_EQ(test, owner->mm->user_event_seq, seq + 2);
-		give_up_word(owner, &missed);
-		KUNIT_EXPECT_EQ(test, owner->nr_removed, i);
-	}
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
-
-	owner_of_nothing_free(owner);
-	user_event_put(event);
-}
-
 static void registry_many(struct kunit *test)
 {
 	struct user_event **events = kunit_kcalloc(test, 200, sizeof(*events), GFP_KERNEL);
@@ -1254,9 +1088,6 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_tracer_again),
 	KUNIT_CASE(registry_tracer_delete),
 	KUNIT_CASE(registry_tracer_dyn_free),
-	KUNIT_CASE(registry_put_off_again),
-	KUNIT_CASE(registry_put_off_in_order),
-	KUNIT_CASE(registry_put_off_clears),
 	KUNIT_CASE(registry_many),
 	KUNIT_CASE(registry_dyn_create),
 	KUNIT_CASE_PARAM(registry_dyn_match, dyn_match_gen_params),
@@ -1268,6 +1099,232 @@ static struct kunit_suite registry_suite = {
 	.init = registry_init,
 	.exit = registry_exit,
 	.test_cases = registry_tests,
+};
+
+/*
+ * Suite user_events_enabler: words that are put off, sets that are shared.
+ */
+
+/* An owner of memory that is empty, without a process. */
+static struct user_event_mm *owner_of_nothing(struct kunit *test)
+{
+	struct mm_struct *mm = mm_alloc();
+	struct user_event_mm *owner;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	owner = owner_alloc_first(mm);
+	KUNIT_ASSERT_NOT_NULL(test, owner);
+	return owner;
+}
+
+static void owner_of_nothing_free(struct user_event_mm *owner)
+{
+	struct mm_struct *mm = owner->mm;
+
+	owner_release(owner);
+	owner_put(owner);
+	mmput(mm);
+}
+
+/* A word of @event at @addr, where no memory is. */
+static struct user_event_enabler *enabler_of_nothing(struct kunit *test,
+						     struct user_event_mm *owner,
+						     struct user_event *event,
+						     unsigned long addr)
+{
+	struct user_event_enabler *enabler = kmem_cache_zalloc(enabler_cache, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, enabler);
+	enabler->key.addr = addr;
+	enabler->width = sizeof(u32);
+	enabler->event = event;
+	enabler->set = owner->set;
+	refcount_inc(&event->refs);
+	guard(mutex)(&event_mutex);
+	enabler_link(enabler);
+	return enabler;
+}
+
+/* A toggle that could not write the word. */
+static void miss(struct user_event_enabler *enabler)
+{
+	guard(mutex)(&event_mutex);
+	enabler_late(enabler);
+}
+
+/*
+ * A word is given up for what it was put off for. By then its program may have
+ * mapped other memory there, for which it was put off again.
+ */
+static void enabler_put_off_again(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_mm *owner = owner_of_nothing(test);
+	struct user_event_missed missed, again = {};
+	struct user_event_enabler *enabler;
+
+	enabler = enabler_of_nothing(test, owner, event, PAGE_SIZE);
+	miss(enabler);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+
+	miss(enabler);
+	give_up_word(owner, &missed);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
+	KUNIT_EXPECT_EQ(test, again.addr, PAGE_SIZE);
+	give_up_word(owner, &again);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
+
+	owner_of_nothing_free(owner);
+	user_event_put(event);
+}
+
+/* Unregister it, in memory where its bit cannot be cleared. */
+static void remove(struct kunit *test, struct user_event_mm *owner,
+		   struct user_event_enabler *enabler)
+{
+	struct user_event_change change = { .key = enabler->key };
+
+	mmap_read_lock(owner->mm);
+	guard(mutex)(&event_mutex);
+	KUNIT_EXPECT_EQ(test, enabler_remove(owner, &change), -EFAULT);
+	mmap_read_unlock(owner->mm);
+	KUNIT_EXPECT_PTR_EQ(test, change.removed, enabler);
+	enabler_free(enabler);
+}
+
+/* Words that cannot be had come in the order in which they were put off. */
+static void enabler_put_off_in_order(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_mm *owner = owner_of_nothing(test);
+	struct user_event_enabler *enabler[6];
+	struct user_event_missed missed;
+	int i;
+
+	for (i = 0; i < 6; i++) {
+		enabler[i] = enabler_of_nothing(test, owner, event, (i + 1) * PAGE_SIZE);
+		miss(enabler[i]);
+	}
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i]->key.addr);
+		give_up_word(owner, &missed);
+	}
+
+	/* One that was given up goes, one is put off again. */
+	remove(test, owner, enabler[1]);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+	KUNIT_EXPECT_EQ(test, missed.addr, enabler[2]->key.addr);
+	give_up_word(owner, &missed);
+	miss(enabler[2]);
+	for (i = 3; i < 7; i++) {
+		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i < 6 ? i : 2]->key.addr);
+		give_up_word(owner, &missed);
+	}
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
+
+	owner_of_nothing_free(owner);
+	user_event_put(event);
+}
+
+/* A hold of event_mutex goes through so many words, and all are gone through. */
+static void enabler_settle_in_batches(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_mm *owner = owner_of_nothing(test);
+	struct user_event_missed missed;
+	u64 last;
+	int i;
+
+	for (i = 1; i <= USER_EVENT_SETTLE_BATCH + 1; i++)
+		miss(enabler_of_nothing(test, owner, event, i * PAGE_SIZE));
+	for (i = 1; i <= USER_EVENT_SETTLE_BATCH + 1; i++) {
+		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, missed.addr, i * PAGE_SIZE);
+		last = owner->settled;
+		give_up_word(owner, &missed);
+		KUNIT_EXPECT_GT(test, owner->settled, last);
+	}
+	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
+	KUNIT_EXPECT_EQ(test, owner->settled, owner->set->last_late);
+
+	owner_of_nothing_free(owner);
+	user_event_put(event);
+}
+
+/* A child that fork has let share the set of @parent. */
+static struct user_event_mm *child_of_nothing(struct kunit *test, struct user_event_mm *parent)
+{
+	struct mm_struct *mm = mm_alloc();
+	int ret;
+
+	KUNIT_ASSERT_NOT_NULL(test, mm);
+	parent->mm->user_event_mm = parent;
+	mmap_write_lock(parent->mm);
+	ret = user_event_mm_dup(mm, parent->mm);
+	mmap_write_unlock(parent->mm);
+	parent->mm->user_event_mm = NULL;
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	KUNIT_ASSERT_NOT_NULL(test, mm->user_event_mm);
+	return mm->user_event_mm;
+}
+
+/* Whoever changes a shared set has one of its own, in which nothing is late. */
+static void enabler_unshare(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct user_event_mm *parent = owner_of_nothing(test);
+	struct user_event_enabler *enabler[3];
+	struct user_event_missed missed;
+	struct user_event_mm *child;
+	int i;
+
+	for (i = 0; i < 3; i++)
+		enabler[i] = enabler_of_nothing(test, parent, event, (i + 1) * PAGE_SIZE);
+	child = child_of_nothing(test, parent);
+	KUNIT_EXPECT_PTR_EQ(test, child->set, parent->set);
+	KUNIT_EXPECT_EQ(test, list_count_nodes(&event->enablers), 3);
+
+	mutex_lock(&child->lock);
+	KUNIT_EXPECT_EQ(test, owner_unshare(child), 0);
+	mutex_unlock(&child->lock);
+	KUNIT_EXPECT_PTR_NE(test, child->set, parent->set);
+	KUNIT_EXPECT_EQ(test, list_count_nodes(&event->enablers), 6);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 7);
+	KUNIT_EXPECT_EQ(test, next_fault(child, &missed), 0);
+	for (i = 0; i < 3; i++) {
+		KUNIT_EXPECT_PTR_EQ(test, find_enabler(parent->set, &enabler[i]->key),
+				    enabler[i]);
+		KUNIT_EXPECT_NOT_NULL(test, find_enabler(child->set, &enabler[i]->key));
+	}
+
+	miss(find_enabler(child->set, &enabler[1]->key));
+	KUNIT_EXPECT_EQ(test, next_fault(parent, &missed), 0);
+	KUNIT_EXPECT_EQ(test, next_fault(child, &missed), -EFAULT);
+	KUNIT_EXPECT_EQ(test, missed.addr, enabler[1]->key.addr);
+
+	owner_release(child);
+	mmput(child->mm);
+	KUNIT_EXPECT_EQ(test, list_count_nodes(&event->enablers), 3);
+	owner_of_nothing_free(parent);
+	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 1);
+	user_event_put(event);
+}
+
+static struct kunit_case enabler_tests[] = {
+	KUNIT_CASE(enabler_put_off_again),
+	KUNIT_CASE(enabler_put_off_in_order),
+	KUNIT_CASE(enabler_settle_in_batches),
+	KUNIT_CASE(enabler_unshare),
+	{}
+};
+
+static struct kunit_suite enabler_suite = {
+	.name = "user_events_enabler",
+	.init = registry_init,
+	.exit = registry_exit,
+	.test_cases = enabler_tests,
 };
 
 /*
@@ -1533,4 +1590,5 @@ kunit_test_suite(layout_suite);
 
 #endif /* CONFIG_SMP */
 
-kunit_test_suites(&format_suite, &location_suite, &word_suite, &registry_suite);
+kunit_test_suites(&format_suite, &location_suite, &word_suite, &registry_suite,
+		  &enabler_suite);
