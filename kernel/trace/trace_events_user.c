@@ -1491,8 +1491,7 @@ enum user_event_lane {
 /**
  * struct user_event_faulter - a user in whose memory pages are faulted in
  * @node: in user_event_faulters
- * @uid: user, or who made the user namespace the user is in
- * @ns: number of that namespace where root made it, else 0
+ * @who: see faulter_of_current()
  * @owners: owners that point here
  * @lane: work items, and the owners whose turn comes when one of those ends
  *
@@ -1500,8 +1499,7 @@ enum user_event_lane {
  */
 struct user_event_faulter {
 	struct hlist_node		node;
-	kuid_t				uid;
-	unsigned int			ns;
+	u64				who;
 	unsigned int			owners;
 	struct user_event_lane_state {
 		unsigned int		running;
@@ -1866,26 +1864,24 @@ static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
  * user namespace, but is the one who made that; not root, who makes them for
  * others: there it is the namespace.
  */
-static void faulter_of_current(kuid_t *uid, unsigned int *ns_number)
+static u64 faulter_of_current(void)
 {
 	struct user_namespace *ns = current_user_ns();
+	u64 who = __kuid_val(current_uid());
 
-	*uid = current_uid();
-	*ns_number = 0;
-	for (; ns != &init_user_ns; ns = ns->parent) {
-		*uid = ns->owner;
-		*ns_number = uid_eq(ns->owner, GLOBAL_ROOT_UID) ? ns->ns.inum : 0;
-	}
+	for (; ns != &init_user_ns; ns = ns->parent)
+		who = __kuid_val(ns->owner) ?: (u64)ns->ns.inum << 32;
+	return who;
 }
 
-static struct user_event_faulter *faulter_find(kuid_t uid, unsigned int ns)
+static struct user_event_faulter *faulter_find(u64 who)
 {
 	struct user_event_faulter *user;
 
 	lockdep_assert_held(&faults_lock);
 
-	hash_for_each_possible(user_event_faulters, user, node, __kuid_val(uid) ^ ns) {
-		if (uid_eq(user->uid, uid) && user->ns == ns) {
+	hash_for_each_possible(user_event_faulters, user, node, who) {
+		if (user->who == who) {
 			user->owners++;
 			return user;
 		}
@@ -1893,35 +1889,30 @@ static struct user_event_faulter *faulter_find(kuid_t uid, unsigned int ns)
 	return NULL;
 }
 
-static struct user_event_faulter *faulter_get(void)
+static struct user_event_faulter *faulter_get(u64 who)
 {
 	struct user_event_faulter *user, *fresh;
-	unsigned int ns;
-	kuid_t uid;
 
-	faulter_of_current(&uid, &ns);
 	scoped_guard(spinlock, &faults_lock)
-		user = faulter_find(uid, ns);
+		user = faulter_find(who);
 	if (user)
 		return user;
 
 	fresh = kzalloc(sizeof(*fresh), GFP_KERNEL_ACCOUNT);
 	if (!fresh)
 		return NULL;
-	fresh->uid = uid;
-	fresh->ns = ns;
+	fresh->who = who;
 	fresh->owners = 1;
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AT_ONCE].waiting);
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AND_WAITS].waiting);
 
 	guard(spinlock)(&faults_lock);
-	user = faulter_find(uid, ns);
-	if (user) {
+	user = faulter_find(who);
+	if (user)
 		kfree(fresh);
-		return user;
-	}
-	hash_add(user_event_faulters, &fresh->node, __kuid_val(uid) ^ ns);
-	return fresh;
+	else
+		hash_add(user_event_faulters, &fresh->node, who);
+	return user ?: fresh;
 }
 
 static void faulter_put(struct user_event_faulter *user)
@@ -1931,21 +1922,6 @@ static void faulter_put(struct user_event_faulter *user)
 		return;
 	hash_del(&user->node);
 	kfree(user);
-}
-
-/* Queue the work item of @owner, or @owner for its turn. The reference is passed on. */
-static void fault_begin(struct user_event_mm *owner, enum user_event_lane lane)
-{
-	struct user_event_lane_state *state = &owner->user->lane[lane];
-
-	guard(spinlock)(&faults_lock);
-	owner->lane = lane;
-	if (state->running == USER_EVENT_MAX_FAULTS) {
-		list_add_tail(&owner->fault_link, &state->waiting);
-		return;
-	}
-	state->running++;
-	queue_work(user_event_fault_wq, &owner->fault_work);
 }
 
 /* The work item of @owner leaves its lane: the next one's turn. */
@@ -1982,6 +1958,29 @@ static void owner_put(struct user_event_mm *owner)
 	faulter_put(owner->user);
 	mmdrop(owner->mm);
 	kmem_cache_free(owner_cache, owner);
+}
+
+/*
+ * Queue the work item of @owner, or @owner for its turn. The reference is passed on,
+ * or dropped if its processes have ended: nobody would take it from the queue.
+ */
+static void fault_begin(struct user_event_mm *owner, enum user_event_lane lane)
+{
+	struct user_event_lane_state *state = &owner->user->lane[lane];
+
+	scoped_guard(spinlock, &faults_lock) {
+		owner->lane = lane;
+		if (READ_ONCE(owner->set)) {
+			if (state->running == USER_EVENT_MAX_FAULTS) {
+				list_add_tail(&owner->fault_link, &state->waiting);
+			} else {
+				state->running++;
+				queue_work(user_event_fault_wq, &owner->fault_work);
+			}
+			return;
+		}
+	}
+	owner_put(owner);
 }
 
 static void owner_queue(struct user_event_mm *owner)
@@ -2272,7 +2271,7 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	if (!owner)
 		return NULL;
 
-	owner->user = faulter_get();
+	owner->user = faulter_get(faulter_of_current());
 	if (!owner->user) {
 		kmem_cache_free(owner_cache, owner);
 		return NULL;
