@@ -22,7 +22,7 @@
 #include "process.h"
 
 #define BIT		3
-#define SET		(1U << BIT)
+#define SET		8U
 
 #define STACK_SIZE	(64 * 1024)
 

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -661,6 +662,157 @@ UE_TEST_F(page, charged)
 	now = atoll(text);
 	EXPECT_LE((long long)count * MAX_PAGES * page_size(), now - before);
 	ASSERT_EQ(0, tell(self->sock[0]));
+	EXPECT_EQ(0, ue_wait(pid));
+}
+
+/*
+ * The pages are locked memory of the user who maps them: of all processes of
+ * that user together, up to their RLIMIT_MEMLOCK, until they are unmapped.
+ */
+#define LOCK_UID	1000
+#define LOCK_FILES	8	/* of MAX_PAGES pages each, that are allowed */
+
+/* Maps all pages of each file and closes it, until one is refused. */
+static int map_until_refused(int *fds, int count, uint32_t **words)
+{
+	for (int i = 0; i < count; i++) {
+		int ret = map_words(fds[i], MAX_PAGES, &words[i]);
+
+		if (ret)
+			return ret == -EPERM ? i : ret;
+		close(fds[i]);
+	}
+
+	return count;
+}
+
+static int open_many(int *fds, int count)
+{
+	for (int i = 0; i < count; i++) {
+		fds[i] = ue_open();
+		if (fds[i] < 0)
+			return fds[i];
+	}
+
+	return 0;
+}
+
+static int unmap_words(uint32_t **words, int count)
+{
+	for (int i = 0; i < count; i++) {
+		if (munmap((void *)words[i], MAX_PAGES * page_size()))
+			return -errno;
+	}
+
+	return 0;
+}
+
+static int limit_locked(long bytes)
+{
+	struct rlimit limit = { bytes, bytes };
+
+	return setrlimit(RLIMIT_MEMLOCK, &limit) ? -errno : 0;
+}
+
+static int map_one(void)
+{
+	uint32_t *words;
+	int fd = ue_open();
+	int ret = fd < 0 ? fd : map_words(fd, 1, &words);
+
+	close(fd);
+
+	return ret;
+}
+
+/* As a user without privileges, with files that were opened before. */
+static int locked_by_user(int sock[2])
+{
+	static int fds[4 * (LOCK_FILES + 1)];
+	uint32_t *words[LOCK_FILES + 1];
+	pid_t other;
+
+	if (open_many(fds, ARRAY_SIZE(fds)) ||
+	    limit_locked((long)LOCK_FILES * MAX_PAGES * page_size()))
+		return 1;
+
+	/* Another process of the same user, with as much left as this one. */
+	other = fork();
+	if (setresgid(LOCK_UID, LOCK_UID, LOCK_UID) ||
+	    setresuid(LOCK_UID, LOCK_UID, LOCK_UID))
+		return 2;
+	if (!other) {
+		for (int want = LOCK_FILES; ; want = 0) {
+			int *mine = fds + 3 * (LOCK_FILES + 1);
+
+			if (hear(sock[1]))
+				_exit(1);
+			if (map_words(mine[0], 1, words) !=
+			    (want ? -EPERM : 0))
+				_exit(2);
+			if (!want)
+				_exit(0);
+			if (tell(sock[1]))
+				_exit(3);
+		}
+	}
+
+	for (int round = 0; round < 3; round++) {
+		int *mine = fds + round * (LOCK_FILES + 1);
+		int ret;
+
+		ret = map_until_refused(mine, LOCK_FILES + 1, words);
+		if (ret != LOCK_FILES)
+			return ret < 0 ? 3 : 10 + ret;
+
+		/* Nor is a single page left, for any process of the user. */
+		if (map_words(mine[LOCK_FILES], 1, words + LOCK_FILES) !=
+		    -EPERM)
+			return 4;
+		if (!round && (tell(sock[0]) || hear(sock[0])))
+			return 5;
+
+		/* What one gives back, another can have. */
+		if (unmap_words(words, 1) ||
+		    map_words(mine[LOCK_FILES], MAX_PAGES, words))
+			return 6;
+		close(mine[LOCK_FILES]);
+		if (unmap_words(words, LOCK_FILES))
+			return 7;
+	}
+	if (tell(sock[0]) || ue_wait(other))
+		return 8;
+
+	return 0;
+}
+
+UE_TEST_F(page, locked_memory)
+{
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(locked_by_user(self->sock));
+	EXPECT_EQ(0, ue_wait(pid))
+		TH_LOG("the number is of the return in locked_by_user()");
+}
+
+/* Who may lock memory without limit may do so here. */
+UE_TEST_F(page, locked_memory_of_root)
+{
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (limit_locked(0))
+			_exit(1);
+		for (int i = 0; i < 50; i++) {
+			if (map_one())
+				_exit(2);
+		}
+		_exit(0);
+	}
 	EXPECT_EQ(0, ue_wait(pid));
 }
 
