@@ -686,6 +686,126 @@ UE_TEST_F(hold, many_processes)
 	EXPECT_EQ(1, *page);
 }
 
+/*
+ * What the memory of one user's processes holds up is bounded for that user, and
+ * no word of another user waits for it; and of a process that has ended no
+ * memory is kept, but for some whose fault is under way.
+ */
+#define STUCK		600
+#define STUCK_UID	1000
+#define STUCK_BYTES	(128 * 1024)
+#define UNPRIVILEGED	"/proc/sys/vm/unprivileged_userfaultfd"
+
+static long anon_kib(void)
+{
+	char text[4096], *pos;
+
+	if (ue_read("/proc/meminfo", text, sizeof(text)) < 0)
+		return -EIO;
+	pos = strstr(text, "AnonPages:");
+
+	return pos ? atol(pos + 10) : -ENOENT;
+}
+
+/* Forks processes that are stuck, and ends them; they are one user's. */
+static void stuck_user(struct context *ctx, enum how how, const char *event)
+{
+	pid_t *pids = calloc(STUCK, sizeof(*pids));
+	int sock = ctx->sock[1];
+	struct held held;
+
+	if (!pids || held_map(&held, ctx, how) ||
+	    setresgid(STUCK_UID, STUCK_UID, STUCK_UID) ||
+	    setresuid(STUCK_UID, STUCK_UID, STUCK_UID))
+		_exit(1);
+	if (ue_reg(ctx->fd, event, (uint32_t *)held.page, 9, NULL))
+		_exit(2);
+	if (how == BY_FUSE && (fuse_tell(held.server, HOLD) ||
+			       held_hold(&held)))
+		_exit(3);
+	for (int i = 0; i < STUCK; i++) {
+		int ready[2];
+
+		if (pipe(ready))
+			_exit(4);
+		pids[i] = fork();
+		if (pids[i] < 0)
+			_exit(5);
+		if (!pids[i]) {
+			char *mem = malloc(STUCK_BYTES);
+
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (!mem || (how == BY_USERFAULTFD && held_hold(&held)))
+				_exit(1);
+			memset(mem, 1, STUCK_BYTES);
+			if (tell(ready[1]))
+				_exit(1);
+			for (;;)
+				pause();
+		}
+		if (hear(ready[0]))
+			_exit(6);
+		close(ready[0]);
+		close(ready[1]);
+	}
+
+	/* They are switched on; others go on. */
+	if (tell(sock) || hear(sock))
+		_exit(7);
+	for (int i = 0; i < STUCK; i++)
+		kill(pids[i], SIGKILL);
+	for (int i = 0; i < STUCK; i++) {
+		if (ue_wait(pids[i]) != -SIGKILL)
+			_exit(8);
+	}
+	if (tell(sock) || hear(sock))
+		_exit(9);
+	_exit(0);
+}
+
+UE_TEST_F(hold, many_of_one_user)
+{
+	uint32_t *page = map_pages(1);
+	char before[16] = "";
+	long start, most;
+	pid_t pid;
+
+	ASSERT_TRUE(!!page);
+	ASSERT_EQ(0, ue_reg(self->ctx.fd, "hold_user", page, 0, NULL));
+	if (variant->how == BY_USERFAULTFD &&
+	    ue_read(UNPRIVILEGED, before, sizeof(before)) > 0)
+		ue_write(UNPRIVILEGED, "1");
+	start = anon_kib();
+	pid = fork_child();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		stuck_user(&self->ctx, variant->how, "hold_user");
+	close(self->ctx.sock[1]);
+	ASSERT_EQ(0, hear(self->ctx.sock[0]));
+	if (*before)
+		ue_write(UNPRIVILEGED, before);
+
+	for (int i = 0; i < 5; i++) {
+		ASSERT_EQ(0, madvise((void *)page, page_size(),
+				     MADV_DONTNEED));
+		ASSERT_EQ(0, ue_switch("hold_user", 1));
+		wait_word(page, 1);
+		ASSERT_EQ(0, ue_switch("hold_user", 0));
+	}
+	ASSERT_EQ(0, ue_switch("hold_user", 1));
+
+	/* All have ended: their memory comes back, most of it. */
+	ASSERT_EQ(0, tell(self->ctx.sock[0]));
+	ASSERT_EQ(0, hear(self->ctx.sock[0]));
+	most = start + (long)STUCK * STUCK_BYTES / 1024 / 4;
+	while (anon_kib() > most)
+		usleep(1000);
+	ASSERT_EQ(0, tell(self->ctx.sock[0]));
+	EXPECT_EQ(0, ue_wait(pid))
+		TH_LOG("the number is of the exit in stuck_user()");
+	ASSERT_EQ(0, ue_switch("hold_user", 0));
+}
+
 static int send_fd(int sock, int fd)
 {
 	char control[CMSG_SPACE(sizeof(int))] = {};
