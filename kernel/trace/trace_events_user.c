@@ -1365,27 +1365,42 @@ struct user_event_page_bit {
 
 #define BITS_PER_PAGE_OF_WORDS		(PAGE_SIZE * BITS_PER_BYTE)
 
-/* One page more is locked memory of @user, as far as current may have it. */
-static int lock_page_of(struct user_struct *user)
+/* One page more, as far as current may have it locked. */
+static int pages_add(struct user_event_pages *pages)
 {
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	struct page *page;
+	int ret = -EPERM;
 
-	if (atomic_long_inc_return(&user->locked_vm) <= limit || capable(CAP_IPC_LOCK))
-		return 0;
-	atomic_long_dec(&user->locked_vm);
-	return -EPERM;
+	if (atomic_long_inc_return(&pages->user->locked_vm) <= limit ||
+	    capable(CAP_IPC_LOCK)) {
+		ret = -ENOMEM;
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (page) {
+			pages->page[pages->nr] = page;
+			WRITE_ONCE(pages->nr, pages->nr + 1);
+			return 0;
+		}
+	}
+	atomic_long_dec(&pages->user->locked_vm);
+	return ret;
+}
+
+static void pages_drop(struct user_event_pages *pages, unsigned int left)
+{
+	atomic_long_sub(pages->nr - left, &pages->user->locked_vm);
+	while (pages->nr > left) {
+		WRITE_ONCE(pages->nr, pages->nr - 1);
+		put_page(pages->page[pages->nr]);
+	}
 }
 
 static void pages_put(struct user_event_pages *pages)
 {
-	unsigned int i;
-
 	if (!pages || !refcount_dec_and_test(&pages->refs))
 		return;
 
-	for (i = 0; i < pages->nr; i++)
-		put_page(pages->page[i]);
-	atomic_long_sub(pages->nr, &pages->user->locked_vm);
+	pages_drop(pages, 0);
 	free_uid(pages->user);
 	kfree(pages);
 }
@@ -4038,7 +4053,7 @@ static struct user_event_pages *file_get_pages(struct user_event_file *info,
 					       unsigned int nr)
 {
 	struct user_event_pages *pages;
-	struct page *page;
+	unsigned int had;
 	int ret;
 
 	guard(mutex)(&info->lock);
@@ -4054,17 +4069,13 @@ static struct user_event_pages *file_get_pages(struct user_event_file *info,
 		info->pages = pages;
 	}
 
+	had = pages->nr;
 	while (pages->nr < nr) {
-		ret = lock_page_of(pages->user);
-		if (ret)
+		ret = pages_add(pages);
+		if (ret) {
+			pages_drop(pages, had);
 			return ERR_PTR(ret);
-		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-		if (!page) {
-			atomic_long_dec(&pages->user->locked_vm);
-			return ERR_PTR(-ENOMEM);
 		}
-		pages->page[pages->nr] = page;
-		WRITE_ONCE(pages->nr, pages->nr + 1);
 	}
 	refcount_inc(&pages->refs);
 	return pages;

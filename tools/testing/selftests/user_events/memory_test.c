@@ -2,8 +2,8 @@
 /*
  * A process at the limit of its memory slows down nobody but itself. A child of
  * fork changes its registrations, of which it needs copies for that, and its
- * control group has no memory for them: it is throttled, or others of its group
- * are killed. Meanwhile everybody else goes on, and they can end.
+ * control group has no memory for them: others of its group are killed, and
+ * they can end.
  */
 #include <sched.h>
 #include <signal.h>
@@ -21,12 +21,8 @@
 #define GROUP		"memory_test"
 #define PRINTK		"/proc/sys/kernel/printk"
 
-#define HIGH_WORDS	12000
-#define MAX_WORDS	40000
+#define WORDS		40000
 #define VICTIMS		3
-
-/* What others do while the process is throttled, for seconds each time. */
-#define CALLS		10
 
 /* In shared memory. */
 struct progress {
@@ -82,7 +78,7 @@ static int context_init(struct context *ctx)
 		return -errno;
 	ctx->progress = mmap(NULL, page_size(), PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ctx->words = map_pages(MAX_WORDS * sizeof(*ctx->words) / page_size() +
+	ctx->words = map_pages(WORDS * sizeof(*ctx->words) / page_size() +
 			       1);
 	if (ctx->progress == MAP_FAILED || !ctx->words)
 		return -ENOMEM;
@@ -167,111 +163,6 @@ static pid_t fork_into_group(struct context *ctx, bool victim)
 	return pid;
 }
 
-/* Whether a process sleeps in its ioctl(). */
-static bool sleeps_in_ioctl(pid_t pid)
-{
-	char path[64], text[128];
-
-	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
-
-	/* A process that runs has no number there. */
-	return ue_read(path, text, sizeof(text)) > 0 && *text != 'r' &&
-		atol(text) == __NR_ioctl;
-}
-
-static int read_status(int i)
-{
-	return ue_active() == 2 ? 0 : -EIO;
-}
-
-static int toggle_event(int i)
-{
-	return ue_switch("memory_one", ~i & 1);
-}
-
-static int register_word(int i)
-{
-	uint32_t word = 0;
-	int fd = ue_open();
-	int ret = ue_reg(fd, "memory_one", &word, 0, NULL);
-
-	if (!ret)
-		ret = ue_unreg(fd, &word, 0);
-	close(fd);
-
-	return ret;
-}
-
-FIXTURE(limit) {
-	struct context ctx;
-};
-
-FIXTURE_VARIANT(limit) {
-	int (*call)(int i);
-};
-
-FIXTURE_VARIANT_ADD(limit, read_status) {
-	.call = read_status,
-};
-
-FIXTURE_VARIANT_ADD(limit, toggle) {
-	.call = toggle_event,
-};
-
-FIXTURE_VARIANT_ADD(limit, register) {
-	.call = register_word,
-};
-
-FIXTURE_SETUP(limit)
-{
-	int ret;
-
-	UE_REQUIRE();
-	ret = context_init(&self->ctx);
-	if (ret > 0)
-		SKIP(return, "no memory controller: CONFIG_MEMCG");
-	ASSERT_EQ(0, ret);
-}
-
-FIXTURE_TEARDOWN_PARENT(limit)
-{
-	EXPECT_EQ(0, context_exit(&self->ctx));
-}
-
-/*
- * Once it is throttled, everybody else has all calls done before it has its
- * one: it sleeps, and they do not wait for it.
- */
-UE_TEST_F(limit, throttled)
-{
-	struct context *ctx = &self->ctx;
-	long before, now;
-	pid_t pid;
-
-	ASSERT_EQ(0, register_words(ctx->fd, ctx->words, HIGH_WORDS));
-	pid = fork_into_group(ctx, false);
-	ASSERT_LT(0, pid);
-	ASSERT_EQ(0, group_set(ctx->cgroup, "memory.high", 0));
-	before = group_number(ctx->cgroup, "memory.events", "high ");
-	ASSERT_LE(0, before);
-	ASSERT_EQ(0, tell(ctx->sock[0]));
-	do {
-		now = group_number(ctx->cgroup, "memory.events", "high ");
-	} while ((now == before || !sleeps_in_ioctl(pid)) &&
-		 !atomic_load(&ctx->progress->done));
-
-	for (int i = 0; i < CALLS; i++)
-		EXPECT_EQ(0, variant->call(i));
-	EXPECT_EQ(0, atomic_load(&ctx->progress->done));
-
-	ASSERT_EQ(0, ue_write(group_file(ctx->cgroup, "memory.high"), "max"));
-	ASSERT_EQ(0, tell(ctx->sock[0]));
-	EXPECT_EQ(0, ue_wait(pid));
-	EXPECT_EQ(0, atomic_load(&ctx->progress->ret));
-	EXPECT_LT(before, group_number(ctx->cgroup, "memory.events", "high "));
-	EXPECT_EQ(0, ue_switch("memory_one", 0));
-}
-
 static int set_oom_score_adj(pid_t pid, const char *text)
 {
 	char path[64];
@@ -314,7 +205,7 @@ UE_TEST_F(oom, victims_end)
 	pid_t victims[VICTIMS], pid;
 	int ended = 0;
 
-	ASSERT_EQ(0, register_words(ctx->fd, ctx->words, MAX_WORDS));
+	ASSERT_EQ(0, register_words(ctx->fd, ctx->words, WORDS));
 	for (int i = 0; i < VICTIMS; i++) {
 		victims[i] = fork_into_group(ctx, true);
 		ASSERT_LT(0, victims[i]);

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -742,6 +743,10 @@ static int locked_by_user(int sock[2])
 	    setresuid(LOCK_UID, LOCK_UID, LOCK_UID))
 		return 2;
 	if (!other) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* They are for the first one to close. */
+		for (int i = 0; i < 3 * (LOCK_FILES + 1); i++)
+			close(fds[i]);
 		for (int want = LOCK_FILES; ; want = 0) {
 			int *mine = fds + 3 * (LOCK_FILES + 1);
 
