@@ -82,6 +82,10 @@
  */
 #define USER_EVENT_SPACES		" \t\n\v\f\r"
 
+/* Events that are gone: how many trace shows, and how many keep their number. */
+#define USER_EVENT_MAX_SHOWN		1024
+#define USER_EVENT_MAX_RETIRED		SZ_16K
+
 /* Lists that the multi-format events of a group are spread over: 2^10. */
 #define USER_EVENT_MULTI_BITS		10
 
@@ -609,6 +613,17 @@ static struct user_event_format *format_parse(const char *command)
  * drops it, or before that anybody who registers, deletes or drops another.
  * An event that ftrace still points to, from an eprobe for example, waits
  * there as well.
+ *
+ * A record in a buffer of ftrace has its event by type number only. So an event
+ * that was ever recorded retires when it is destroyed:
+ *
+ *   registered --destroy--> shown ------> hidden ------> freed
+ *             \--never recorded--------------------------/
+ *
+ *   shown    name and fields are there for readers of trace; the last
+ *            USER_EVENT_MAX_SHOWN to retire
+ *   hidden   its records are of an unknown type; the number stays taken
+ *   freed    when numbers are needed and no buffer has a record that old
  */
 
 /**
@@ -697,10 +712,11 @@ struct user_event_files {
  * @tracepoint: carries the name for @call; nothing is ever hooked to it
  * @enablers: words that show @enabled, event_mutex
  * @node: in group->events
- * @link: in group->list
+ * @link: in group->list, then in that of the retired
  * @multi_link: in group->multi, unhashed for a single-format event
  * @orphan_link: in user_event_orphans while that holds a reference
  * @dyn_event: in the list of dynamic_events
+ * @retired: when it was destroyed, in ns of ktime_get_ns()
  * @rcu: freed after readers of the registry
  *
  * The first part is what a write reads; nothing of it is written while
@@ -725,6 +741,7 @@ struct user_event {
 	struct hlist_node		multi_link;
 	struct list_head		orphan_link;
 	struct dyn_event		dyn_event;
+	u64				retired;
 	struct rcu_head			rcu;
 };
 
@@ -793,6 +810,11 @@ static struct kmem_cache *event_cache;
 /* Events with a reference that could not be dropped yet, event_mutex. */
 static LIST_HEAD(user_event_orphans);
 
+/* Retired events, the oldest first, event_mutex. */
+static LIST_HEAD(user_events_shown);
+static LIST_HEAD(user_events_hidden);
+static unsigned int nr_shown, nr_hidden;
+
 static struct user_event *event_of_call(struct trace_event_call *call)
 {
 	return container_of(call, struct user_event, call);
@@ -838,7 +860,7 @@ static struct trace_event_functions user_event_functions = {
 
 static void user_event_free(struct user_event *event)
 {
-	if (event->tracepoint.name != event->format->name)
+	if (event->format && event->tracepoint.name != event->format->name)
 		kfree(event->tracepoint.name);
 	format_free(event->format);
 	kfree(event->losses);
@@ -850,8 +872,81 @@ static void user_event_free_rcu(struct rcu_head *rcu)
 	user_event_free(container_of(rcu, struct user_event, rcu));
 }
 
+/* What is left of an event that retired; its group need not be there any more. */
+static struct trace_event_class retired_class = {
+	.system		= USER_EVENTS_SYSTEM,
+	.get_fields	= user_event_get_fields,
+};
+
+/* Show @event no more. Its number stays taken. */
+static void user_event_hide(struct user_event *event)
+{
+	struct user_event_format *format = event->format;
+
+	hide_trace_event(&event->call.event);
+	trace_destroy_fields(&event->call);
+	if (event->tracepoint.name != format->name)
+		kfree(event->tracepoint.name);
+	event->format = NULL;
+	/* Who searches the registry may have seen it there. */
+	kfree_rcu_mightsleep(format);
+	list_move_tail(&event->link, &user_events_hidden);
+	nr_shown--;
+	nr_hidden++;
+}
+
+static void user_event_retire(struct user_event *event)
+{
+	lockdep_assert_held(&event_mutex);
+
+	kfree(event->losses);
+	event->losses = NULL;
+	event->call.class = &retired_class;
+	event->retired = ktime_get_ns();
+	list_add_tail(&event->link, &user_events_shown);
+	if (++nr_shown > USER_EVENT_MAX_SHOWN) {
+		user_event_hide(list_first_entry(&user_events_shown, struct user_event,
+						 link));
+	}
+}
+
 /*
- * Take @event, whose references are gone, out of sight for good. An event
+ * Free the numbers of hidden events of which no buffer holds a record. Clocks
+ * differ by less than one part in 64 and a second. Return: is there one?
+ */
+static bool forget_hidden(void)
+{
+	u64 now = ktime_get_ns();
+	u64 age = trace_oldest_age();
+	unsigned int before = nr_hidden;
+	struct user_event *event, *next;
+
+	lockdep_assert_held(&event_mutex);
+
+	if (age)
+		age = age > now ? U64_MAX : age + age / 64 + NSEC_PER_SEC;
+	list_for_each_entry_safe(event, next, &user_events_hidden, link) {
+		if (now - event->retired < age)
+			break;
+		list_del(&event->link);
+		unregister_trace_event(&event->call.event);
+		call_rcu(&event->rcu, user_event_free_rcu);
+		nr_hidden--;
+	}
+	return nr_hidden != before;
+}
+
+/* A type number, as far as those of retired events may be taken. */
+static bool take_number(struct user_event *event)
+{
+	if (nr_shown + nr_hidden >= USER_EVENT_MAX_RETIRED && !forget_hidden())
+		return false;
+	return register_trace_event(&event->call.event) ||
+	       (forget_hidden() && register_trace_event(&event->call.event));
+}
+
+/*
+ * Take @event, whose references are gone, out of the registry for good. An event
  * that ftrace has not let go of is left alone.
  */
 static int user_event_destroy(struct user_event *event)
@@ -861,8 +956,8 @@ static int user_event_destroy(struct user_event *event)
 
 	lockdep_assert_held(&event_mutex);
 
-	ret = trace_remove_event_call(&event->call);
-	if (ret)
+	ret = trace_retire_event_call(&event->call);
+	if (ret < 0)
 		return ret;
 
 	dyn_event_remove(&event->dyn_event);
@@ -870,7 +965,10 @@ static int user_event_destroy(struct user_event *event)
 	list_del(&event->link);
 	hash_del(&event->multi_link);
 	group->nr_events--;
-	call_rcu(&event->rcu, user_event_free_rcu);
+	if (ret)
+		user_event_retire(event);
+	else
+		call_rcu(&event->rcu, user_event_free_rcu);
 	return 0;
 }
 
@@ -975,7 +1073,7 @@ static int user_event_publish(struct user_event *event)
 	struct user_event_group *group = event->group;
 	int ret;
 
-	if (!register_trace_event(&event->call.event))
+	if (!take_number(event))
 		return -EMFILE;
 
 	ret = trace_add_event_call(&event->call);
@@ -2861,572 +2959,52 @@ static int group_init(struct user_event_group *group, struct dyn_event_operation
 }
 
 /*
- * Records: stage, check, deliver.
+ * Records: index table, stage, check, deliver, batches, losses.
  *
- * A record is the common fields and the payload. It is put together once, in
- * memory of ours, by a copy that may fault like that of any system call, and
- * checked there; then, under RCU, every consumer gets the same bytes. So no
- * consumer sees half an event, and what a thread of the program changes after
- * the check does not matter.
+ *   record    common fields and payload, as every consumer gets them
+ *   payload   what the program wrote behind the index; it becomes the record
+ *   index     names an event in a write; counted per open file
+ *   slot      what an index stands for: an event, and whether to report losses
+ *   stage     memory of ours where a record is put together, on the stack
+ *   loss      a consumer that is on did not take a record that it wanted
  *
- * What a consumer does not take, although it is switched on and does not
- * filter it out, is a loss: counted in the event, and told to the writer if
- * no retry can help or if the writer asked for it.
+ *   user_events_write(), user_events_write_iter()
+ *     emit_staged()               an index and a payload, copied in one go
+ *     emit_iter()                 what is large, a batch, or faults
+ *       emit()
+ *         emit_large()            in memory that is allocated
+ *       emit_batch()
+ *         emit_chunk()
+ *           emit_in_place()       records that are whole in the stage
+ *           emit_record()         others, by way of emit()
+ *   all of which end in
+ *   check_and_deliver()           the fields, zeros behind them
+ *     deliver()                   nothing sleeps or faults from here on
+ *       deliver_file()            for each ftrace instance
+ *         deliver_particular()    one that has triggers or a filter
+ *       deliver_perf()
+ *         run_programs()          of BPF, which may keep the record from perf
+ *
+ * A record is put together once, by a copy that may fault like that of any
+ * system call, and checked once. Then every consumer gets the same bytes: none
+ * sees half an event, and what a thread of the program changes after the check
+ * does not matter. Behind a record are zeros: a consumer may take a char array
+ * that has no NUL for a string and read on.
+ *
+ * What a consumer does is its own decision, when it decides: whether it is on,
+ * whether it wants the record, whether there is room. What it does not take
+ * although it is on and wants it is a loss: counted in the event, and told to
+ * the writer if no retry can help or if the writer asked for it.
+ *
+ *   user_event_file.lock   changes of the index table. A writer takes no lock:
+ *                          it finds the slot under RCU, and the event stays as
+ *                          long as the file is open, which a write sees to
+ *   preemption disabled    in deliver(): consumers that go wait for that, and
+ *                          the buffers written are those of one CPU
  */
 
-/* perf pads the raw data of a sample: room for that behind a record. */
+/* Behind a record, all zero. perf pads the raw data of a sample with them. */
 #define RECORD_PADDING		sizeof(u64)
-
-/**
- * struct user_event_stage - a record being put together
- * @unused: keeps @index right in front of the payload
- * @index: write index, where the common fields will be
- * @entry: common fields
- * @record: the record as bytes
- */
-struct user_event_stage {
-	union {
-		struct {
-			u32		unused;
-			u32		index;
-		};
-		struct trace_entry	entry;
-		char			record[USER_EVENT_STACK_RECORD + RECORD_PADDING];
-	};
-} __aligned(sizeof(u64));
-
-static unsigned int lose(struct user_event *event, enum user_event_consumer consumer,
-			 enum user_event_loss reason)
-{
-	struct user_event_losses *losses = READ_ONCE(event->losses);
-
-	/* Else the consumer has just come, on another CPU. */
-	if (likely(losses))
-		atomic_long_inc(&losses->count[consumer][reason]);
-	return BIT(reason);
-}
-
-/* Count a record that could not even be staged. */
-static void lose_everywhere(struct user_event *event, enum user_event_loss reason)
-{
-	if (rcu_access_pointer(event->files))
-		lose(event, CONSUMER_FTRACE, reason);
-	if (READ_ONCE(event->perf))
-		lose(event, CONSUMER_PERF, reason);
-}
-
-/*
- * Run the triggers of a file that does not get the record. They may ask a ring
- * buffer event for its time stamp, and for nothing else: one with only the
- * common fields will do, which there is room for whatever the record's size.
- */
-static unsigned int run_triggers(struct user_event *event, struct trace_event_file *file,
-				 struct trace_entry *entry, unsigned int trace_ctx)
-{
-	enum event_trigger_type post;
-	struct ring_buffer_event *rb_event;
-	struct trace_buffer *buffer;
-
-	rb_event = trace_event_buffer_lock_reserve(&buffer, file, entry->type,
-						   sizeof(*entry), trace_ctx);
-	/* If a buffer is full or off there is one for triggers that is not. */
-	if (!rb_event)
-		return lose(event, CONSUMER_FTRACE, LOSS_RECURSION);
-
-	post = event_triggers_call(file, buffer, entry, rb_event);
-	__trace_event_discard_commit(buffer, rb_event);
-	if (post)
-		event_triggers_post_call(file, post);
-	return 0;
-}
-
-/* Does the file not want the record? Triggers are run if so. */
-static bool file_ignores(struct user_event *event, struct trace_event_file *file,
-			 struct trace_entry *entry, unsigned int trace_ctx,
-			 unsigned int *losses)
-{
-	unsigned long flags = file->flags;
-
-	if (trace_trigger_soft_disabled(file))
-		return true;
-
-	if (flags & EVENT_FILE_FL_PID_FILTER && trace_event_ignore_this_pid(file))
-		return true;
-
-	if (!(flags & EVENT_FILE_FL_SOFT_DISABLED) &&
-	    (!(flags & EVENT_FILE_FL_FILTERED) ||
-	     filter_match_preds(rcu_dereference_sched(file->filter), entry)))
-		return false;
-
-	if (flags & EVENT_FILE_FL_TRIGGER_COND)
-		*losses = run_triggers(event, file, entry, trace_ctx);
-	return true;
-}
-
-#define FILE_IS_PARTICULAR	(EVENT_FILE_FL_TRIGGER_MODE | EVENT_FILE_FL_TRIGGER_COND | \
-				 EVENT_FILE_FL_SOFT_DISABLED | EVENT_FILE_FL_FILTERED | \
-				 EVENT_FILE_FL_PID_FILTER)
-
-/* The buffer has refused the record. Why? */
-static noinline unsigned int file_refused(struct user_event *event,
-					  struct trace_event_file *file,
-					  struct trace_entry *entry,
-					  size_t size, unsigned int trace_ctx)
-{
-	struct trace_array *tr = file->tr;
-	unsigned int losses = 0;
-
-	if (file->flags & EVENT_FILE_FL_TRIGGER_COND)
-		losses = run_triggers(event, file, entry, trace_ctx);
-
-	if (!tracer_tracing_is_on(tr) || READ_ONCE(tr->stop_count) ||
-	    !cpumask_test_cpu(smp_processor_id(), tr->tracing_cpumask))
-		return losses;
-
-	if (size > ring_buffer_max_event_size(tr->array_buffer.buffer))
-		return losses | lose(event, CONSUMER_FTRACE, LOSS_TOO_BIG);
-
-	/* A buffer that overwrites itself is never full. */
-	return losses | lose(event, CONSUMER_FTRACE, tr->trace_flags & TRACE_ITER_OVERWRITE ?
-			     LOSS_RECURSION : LOSS_FULL);
-}
-
-/*
- * Context: preemption disabled.
- * Return: losses, a bit for each enum user_event_loss.
- */
-static __always_inline unsigned int deliver_ftrace(struct user_event *event,
-						   struct trace_event_file *file,
-						   struct trace_entry *entry, size_t size,
-						   unsigned int trace_ctx)
-{
-	struct trace_event_buffer fbuffer __uninitialized;
-	unsigned int losses = 0;
-
-	if (unlikely(file->flags & FILE_IS_PARTICULAR) &&
-	    file_ignores(event, file, entry, trace_ctx, &losses))
-		return losses;
-
-	fbuffer.buffer = file->tr->array_buffer.buffer;
-	fbuffer.event = ring_buffer_lock_reserve(fbuffer.buffer, size);
-	if (!fbuffer.event)
-		return file_refused(event, file, entry, size, trace_ctx);
-
-	fbuffer.trace_ctx = trace_ctx;
-	fbuffer.trace_file = file;
-	fbuffer.regs = NULL;
-	fbuffer.entry = ring_buffer_event_data(fbuffer.event);
-	memcpy(fbuffer.entry, entry, size);
-	trace_event_buffer_commit(&fbuffer);
-	return 0;
-}
-
-static __always_inline unsigned int deliver_files(struct user_event *event,
-						  struct user_event_files *files,
-						  struct trace_entry *entry, size_t size)
-{
-	unsigned int trace_ctx = tracing_gen_ctx_dec();
-	struct trace_event_file *file;
-	unsigned int losses = 0;
-	unsigned int i;
-
-	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
-	for (i = 0; i < files->nr; i++) {
-		file = READ_ONCE(files->file[i]);
-		if (file)
-			losses |= deliver_ftrace(event, file, entry, size, trace_ctx);
-	}
-	return losses;
-}
-
-#ifdef CONFIG_PERF_EVENTS
-
-/* The size of a sample is a u16 and a multiple of 8. */
-#define PERF_MAX_SAMPLE		round_down((size_t)U16_MAX, 8)
-
-/* What a sample of @pe holds besides the record and the stack, at most. */
-static size_t perf_sample_rest(const struct perf_event *pe)
-{
-	u64 type = pe->attr.sample_type;
-	size_t size = sizeof(struct perf_event_header) + pe->header_size +
-		      pe->id_header_size;
-
-	if (type & PERF_SAMPLE_CALLCHAIN) {
-		size += (1 + pe->attr.sample_max_stack +
-			 sysctl_perf_event_max_contexts_per_stack) * sizeof(u64);
-	}
-	if (type & PERF_SAMPLE_BRANCH_STACK)
-		size += sizeof(u64);
-	if (type & PERF_SAMPLE_REGS_USER)
-		size += (1 + hweight64(pe->attr.sample_regs_user)) * sizeof(u64);
-	if (type & PERF_SAMPLE_REGS_INTR)
-		size += (1 + hweight64(pe->attr.sample_regs_intr)) * sizeof(u64);
-	if (type & PERF_SAMPLE_AUX)
-		size += 2 * sizeof(u64);
-	if (type & PERF_SAMPLE_STACK_USER)
-		size += 2 * sizeof(u64);
-	return size;
-}
-
-/* What a record takes in a sample: its size, its bytes, padding. */
-static size_t perf_raw_size(size_t size)
-{
-	return round_up(size + sizeof(u32), sizeof(u64));
-}
-
-/* The size of a sample with a record of @size, PERF_MAX_SAMPLE + 8 if none fits. */
-static size_t perf_sample_size(const struct perf_event *pe, size_t size)
-{
-	size_t sample = perf_sample_rest(pe) + perf_raw_size(size);
-	size_t stack = 0;
-
-	if (pe->attr.sample_type & PERF_SAMPLE_STACK_USER)
-		stack = round_up(pe->attr.sample_stack_user, sizeof(u64));
-
-	/* The stack is cut to what is left, but not for what follows it. */
-	if (pe->attr.sample_type & (PERF_SAMPLE_REGS_INTR | PERF_SAMPLE_AUX))
-		return min(sample + stack, PERF_MAX_SAMPLE + sizeof(u64));
-	if (sample > PERF_MAX_SAMPLE)
-		return PERF_MAX_SAMPLE + sizeof(u64);
-	return min(sample + stack, PERF_MAX_SAMPLE);
-}
-
-/* The event whose ring takes the samples of @pe. */
-static const struct perf_event *perf_output_of(const struct perf_event *pe)
-{
-	return pe->parent ?: pe;
-}
-
-/*
- * Does a sample with a record of @size fit in @pe at all? A ring has to hold
- * it with the record that tells of earlier losses in front.
- */
-static bool perf_can_take(struct perf_event *pe, size_t size)
-{
-	const struct perf_event *output = perf_output_of(pe);
-	size_t lost = sizeof(struct perf_event_header) + 2 * sizeof(u64) +
-		      pe->id_header_size;
-	struct perf_buffer *rb;
-	size_t sample;
-
-	if (!(pe->attr.sample_type & PERF_SAMPLE_RAW) || !is_sampling_event(pe))
-		return true;
-
-	sample = perf_sample_size(pe, size);
-	if (sample > PERF_MAX_SAMPLE)
-		return false;
-
-	rb = READ_ONCE(output->rb);
-	return !rb || !rb->nr_pages || sample + lost < perf_data_size(rb);
-}
-
-/* What makes a sample more than a few words around the record. */
-#define PERF_SAMPLE_LARGE	(PERF_SAMPLE_CALLCHAIN | PERF_SAMPLE_BRANCH_STACK | \
-				 PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER | \
-				 PERF_SAMPLE_REGS_INTR | PERF_SAMPLE_AUX | PERF_SAMPLE_READ)
-
-/* perf_can_take() for the common case: a ring is a page at least. */
-static bool perf_takes_easily(struct perf_event *pe, size_t size)
-{
-	return size <= PAGE_SIZE / 2 && !(pe->attr.sample_type & PERF_SAMPLE_LARGE);
-}
-
-/* Would perf hand the record to @pe? See perf_tp_event_match(). */
-static bool perf_wants(const struct perf_event *pe, struct trace_entry *entry,
-		       struct pt_regs *regs)
-{
-	struct event_filter *filter = (pe->parent ?: pe)->filter;
-
-	if (pe->state != PERF_EVENT_STATE_ACTIVE || pe->hw.state & PERF_HES_STOPPED)
-		return false;
-	if (pe->attr.exclude_kernel && !user_mode(regs))
-		return false;
-	return !filter || filter_match_preds(filter, entry);
-}
-
-/* Would perf take a sample of the next record? See perf_swevent_event(). */
-static bool perf_samples_next(struct perf_event *pe)
-{
-	if (!pe->attr.freq && (pe->attr.sample_type & PERF_SAMPLE_PERIOD ||
-			       pe->hw.sample_period == 1))
-		return true;
-	return local64_read(&pe->hw.period_left) >= -1;
-}
-
-/* Samples that did not fit in the ring of @output, so far. */
-static s64 perf_lost(const struct perf_event *output)
-{
-	return atomic64_read(&output->lost_samples);
-}
-
-/*
- * Whether the ring is switched off, with PERF_EVENT_IOC_PAUSE_OUTPUT: what perf
- * counts as lost then is no loss.
- */
-static bool perf_paused(const struct perf_event *output)
-{
-	const struct perf_buffer *rb = READ_ONCE(output->rb);
-
-	return rb && rb->paused;
-}
-
-/* A perf event that is switched off for one record it cannot take. */
-#define PERF_PASSED_OVER	(PERF_HES_STOPPED | PERF_HES_ARCH)
-
-/* Have @pe take no sample of a record, but count it, and its next period begin. */
-static void perf_pass_over(struct perf_event *pe)
-{
-	local64_inc(&pe->count);
-	if (!local64_add_negative(1, &pe->hw.period_left))
-		perf_swevent_set_period(pe);
-	pe->hw.state |= PERF_PASSED_OVER;
-}
-
-/*
- * Hand out a record that not all perf events can take, or that more of them
- * want than perf_submit() keeps count of. Interrupts are off, so that neither
- * the list nor the states of the events change. Only a clock uses prev_count.
- */
-static noinline unsigned int perf_submit_some(struct user_event *event,
-					      struct trace_entry *entry, size_t size,
-					      struct hlist_head *head,
-					      struct pt_regs *regs, int rctx)
-{
-	bool too_big = false, full = false;
-	const struct perf_event *output;
-	unsigned int losses = 0;
-	unsigned long flags;
-	struct perf_event *pe;
-
-	/* Filters may look at the common fields. */
-	tracing_generic_entry_update(entry, event->call.event.type, tracing_gen_ctx());
-
-	local_irq_save(flags);
-	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
-		local64_set(&pe->hw.prev_count, perf_lost(perf_output_of(pe)));
-		if (perf_can_take(pe, size) || !perf_wants(pe, entry, regs) ||
-		    !perf_samples_next(pe))
-			continue;
-		too_big = true;
-		perf_pass_over(pe);
-	}
-
-	perf_tp_event(event->call.event.type, 1, entry, perf_raw_size(size) - sizeof(u32),
-		      regs, head, rctx, NULL);
-
-	hlist_for_each_entry_rcu(pe, head, hlist_entry) {
-		output = perf_output_of(pe);
-		if (perf_lost(output) != local64_read(&pe->hw.prev_count) &&
-		    !perf_paused(output))
-			full = true;
-		if ((pe->hw.state & PERF_PASSED_OVER) == PERF_PASSED_OVER)
-			pe->hw.state &= ~PERF_PASSED_OVER;
-	}
-	local_irq_restore(flags);
-
-	if (too_big)
-		losses |= lose(event, CONSUMER_PERF, LOSS_TOO_BIG);
-	if (full)
-		losses |= lose(event, CONSUMER_PERF, LOSS_FULL);
-	return losses;
-}
-
-/*
- * Hand the record to the only perf event on this CPU. perf itself does not say
- * whether a sample found room; its own count of those that did not does. No
- * other CPU writes samples of this event: a ring belongs to a CPU, or to a
- * task, which is current.
- */
-static __always_inline unsigned int perf_submit_one(struct user_event *event,
-						    struct trace_entry *entry, size_t size,
-						    struct hlist_head *head,
-						    const struct perf_event *pe,
-						    struct pt_regs *regs, int rctx)
-{
-	const struct perf_event *output = perf_output_of(pe);
-	s64 lost = perf_lost(output);
-
-	perf_tp_event(event->call.event.type, 1, entry, perf_raw_size(size) - sizeof(u32),
-		      regs, head, rctx, NULL);
-
-	if (likely(perf_lost(output) == lost) || perf_paused(output))
-		return 0;
-	return lose(event, CONSUMER_PERF, LOSS_FULL);
-}
-
-/* Hand the record to the perf events on this CPU. */
-static __always_inline unsigned int perf_submit(struct user_event *event,
-						struct trace_entry *entry, size_t size,
-						struct hlist_head *head,
-						struct pt_regs *regs, int rctx)
-{
-	struct perf_event *pe;
-
-	if (hlist_empty(head)) {
-		perf_swevent_put_recursion_context(rctx);
-		return 0;
-	}
-	put_unaligned((u64)0, (u64 *)((char *)entry + size));
-	pe = hlist_entry_safe(rcu_dereference_raw(hlist_first_rcu(head)), struct perf_event,
-			      hlist_entry);
-	if (likely(pe && !pe->hlist_entry.next && perf_takes_easily(pe, size)))
-		return perf_submit_one(event, entry, size, head, pe, regs, rctx);
-	return perf_submit_some(event, entry, size, head, regs, rctx);
-}
-
-/*
- * Are programs kept from running on this CPU? So they are while a system call
- * for a map is at work, which may have been preempted.
- */
-static bool programs_blocked(void)
-{
-#ifdef CONFIG_BPF_EVENTS
-	return this_cpu_read(bpf_prog_active);
-#else
-	return false;
-#endif
-}
-
-/* The same for an event with programs, which may keep the record from perf. */
-static noinline unsigned int perf_submit_filtered(struct user_event *event,
-						  struct trace_entry *entry, size_t size,
-						  struct hlist_head *head,
-						  struct pt_regs *regs, int rctx)
-{
-	unsigned int losses = 0;
-
-	/*
-	 * The context of a program starts with its registers. Where a pointer is
-	 * short, the process id is behind it, for the program to read.
-	 */
-	if (BITS_PER_LONG == 32)
-		tracing_generic_entry_update(entry, event->call.event.type,
-					     tracing_gen_ctx());
-	*(struct pt_regs **)entry = regs;
-	if (!trace_call_bpf(&event->call, entry)) {
-		/* Programs that did not run have not turned the record down. */
-		if (likely(!programs_blocked())) {
-			perf_swevent_put_recursion_context(rctx);
-			return 0;
-		}
-		losses = lose(event, CONSUMER_PERF, LOSS_RECURSION);
-	}
-	return losses | perf_submit(event, entry, size, head, regs, rctx);
-}
-
-/*
- * Context: preemption disabled. The record is followed by RECORD_PADDING.
- * Return: losses, a bit for each enum user_event_loss.
- */
-static __always_inline unsigned int deliver_perf(struct user_event *event,
-						 struct trace_entry *entry, size_t size)
-{
-	struct trace_event_call *call = &event->call;
-	struct hlist_head *head = this_cpu_ptr(call->perf_events);
-	struct pt_regs *regs;
-	int rctx;
-
-	if (hlist_empty(head) && !bpf_prog_array_valid(call))
-		return 0;
-
-	rctx = perf_swevent_get_recursion_context();
-	if (rctx < 0)
-		return lose(event, CONSUMER_PERF, LOSS_RECURSION);
-
-	regs = this_cpu_ptr(&__perf_regs[rctx]);
-	perf_fetch_caller_regs(regs);
-
-	if (bpf_prog_array_valid(call))
-		return perf_submit_filtered(event, entry, size, head, regs, rctx);
-	return perf_submit(event, entry, size, head, regs, rctx);
-}
-
-#else
-
-static unsigned int deliver_perf(struct user_event *event, struct trace_entry *entry,
-				 size_t size)
-{
-	return 0;
-}
-
-#endif /* CONFIG_PERF_EVENTS */
-
-/**
- * deliver - hand a record to every consumer
- * @event: event
- * @entry: record; the common fields are filled in here
- * @size: bytes of the record; RECORD_PADDING bytes follow that may be written
- * @report: tell of losses that a retry may mend
- *
- * Context: process context.
- * Return: 0; -EBADF if there is no consumer, -E2BIG if there is one that can
- * never take the record, -ENOBUFS with @report if a buffer was full.
- */
-static __always_inline int deliver(struct user_event *event, struct trace_entry *entry,
-				   size_t size, bool report)
-{
-	struct user_event_files *files;
-	unsigned int losses = 0;
-	bool perf;
-
-	guard(preempt_notrace)();
-
-	files = rcu_dereference_sched(event->files);
-	/* Pairs with user_event_reg(): call.perf_events is there. */
-	perf = smp_load_acquire(&event->perf);
-	if (!files && !perf)
-		return -EBADF;
-
-	if (files)
-		losses |= deliver_files(event, files, entry, size);
-	if (perf)
-		losses |= deliver_perf(event, entry, size);
-
-	if (likely(!losses))
-		return 0;
-	if (losses & BIT(LOSS_TOO_BIG))
-		return -E2BIG;
-	return report ? -ENOBUFS : 0;
-}
-
-/*
- * Does a location point into the payload, and its string end in NUL? One of no
- * bytes points at nothing, also if it is all 0, as programs leave what they do
- * not use. The sums are of 16-bit numbers and the offset of a field: they do
- * not overflow.
- */
-static bool location_ok(const struct user_event_field *field, const void *record,
-			size_t size)
-{
-	u32 location = get_unaligned((const u32 *)(record + field->offset));
-	size_t start = location & 0xffff;
-	size_t len = location >> 16;
-
-	if (field->place == PLACE_REL_LOC)
-		start += field->offset + sizeof(u32);
-	else if (len && start < sizeof(struct trace_entry))
-		return false;
-
-	if (start + len > size)
-		return false;
-	return !field->is_char || (len && !((const char *)record)[start + len - 1]);
-}
-
-static bool locations_ok(const struct user_event_format *format, const void *record,
-			 size_t size)
-{
-	const struct user_event_field *field = format->fields;
-	unsigned int left;
-
-	for (left = format->nr_locations; left; field++) {
-		if (field->place == PLACE_INLINE)
-			continue;
-		if (!location_ok(field, record, size))
-			return false;
-		left--;
-	}
-	return true;
-}
 
 /**
  * struct user_event_table - events of an open file by write index
@@ -3477,340 +3055,6 @@ static unsigned long file_slot(struct user_event_file *info, u32 index)
 static struct user_event *slot_event(unsigned long slot)
 {
 	return (struct user_event *)(slot & ~SLOT_REPORT);
-}
-
-/* What can be said of a write before its payload has been read. */
-static int may_write(unsigned long slot, s32 index, size_t payload)
-{
-	struct user_event *event = slot_event(slot);
-
-	if (index < 0)
-		return -EINVAL;
-	if (!event)
-		return -ENOENT;
-	if (payload < event->format->payload_size)
-		return -EINVAL;
-	if (!READ_ONCE(event->enabled))
-		return -EBADF;
-	return 0;
-}
-
-static __always_inline int check_and_deliver_now(unsigned long slot,
-						 struct trace_entry *entry, size_t size)
-{
-	struct user_event *event = slot_event(slot);
-
-	if (event->format->nr_locations && !locations_ok(event->format, entry, size))
-		return -EFAULT;
-	return deliver(event, entry, size, slot & SLOT_REPORT);
-}
-
-/* The same for all but the one path that is worth a copy of the code. */
-static noinline int check_and_deliver(unsigned long slot, struct trace_entry *entry,
-				      size_t size)
-{
-	return check_and_deliver_now(slot, entry, size);
-}
-
-/* Copy all or nothing. With @nowait a page that is not there is -EAGAIN. */
-static int copy_in(void *to, size_t size, struct iov_iter *from, bool nowait)
-{
-	size_t copied;
-
-	if (!nowait)
-		return copy_from_iter(to, size, from) == size ? 0 : -EFAULT;
-
-	pagefault_disable();
-	copied = copy_from_iter(to, size, from);
-	pagefault_enable();
-	return copied == size ? 0 : -EAGAIN;
-}
-
-/* A record that does not go on the stack. */
-static noinline int emit_large(unsigned long slot, size_t payload,
-			       struct iov_iter *from, bool nowait)
-{
-	size_t size = sizeof(struct trace_entry) + payload;
-	struct trace_entry *entry;
-	int ret;
-
-	if (size > USER_EVENT_MAX_RECORD) {
-		lose_everywhere(slot_event(slot), LOSS_TOO_BIG);
-		return -E2BIG;
-	}
-
-	entry = kvmalloc(size + RECORD_PADDING,
-			 (nowait ? GFP_NOWAIT : GFP_KERNEL) | __GFP_NOWARN);
-	if (!entry) {
-		if (nowait)
-			return -EAGAIN;
-		lose_everywhere(slot_event(slot), LOSS_NO_MEMORY);
-		return -ENOMEM;
-	}
-
-	ret = copy_in(entry + 1, payload, from, nowait);
-	if (!ret)
-		ret = check_and_deliver(slot, entry, size);
-	kvfree(entry);
-	return ret;
-}
-
-/**
- * emit - one event from an iterator
- * @info: open file
- * @index: write index
- * @payload: bytes to take from @from
- * @from: where the payload is
- * @stage: where small records are put together
- * @nowait: -EAGAIN rather than sleep
- *
- * Context: process context.
- * Return: 0 or, in this order: -EINVAL for a negative index, -ENOENT for one
- * that is not in use, -EINVAL for a short payload, -EBADF without a consumer,
- * -ENOMEM, -EFAULT for memory that cannot be read or a bad location, -E2BIG,
- * -ENOBUFS.
- */
-static int emit(struct user_event_file *info, u32 index, size_t payload,
-		struct iov_iter *from, struct user_event_stage *stage, bool nowait)
-{
-	struct trace_entry *entry = &stage->entry;
-	unsigned long slot = file_slot(info, index);
-	int ret;
-
-	ret = may_write(slot, index, payload);
-	if (ret)
-		return ret;
-
-	if (sizeof(*entry) + payload > USER_EVENT_STACK_RECORD)
-		return emit_large(slot, payload, from, nowait);
-
-	ret = copy_in(entry + 1, payload, from, nowait);
-	return ret ?: check_and_deliver(slot, entry, sizeof(*entry) + payload);
-}
-
-static bool fits_stage(size_t count)
-{
-	return count <= USER_EVENT_STACK_RECORD - offsetof(struct user_event_stage, index);
-}
-
-/* An index and a payload, @count bytes in all, that were copied in one go. */
-static __always_inline ssize_t emit_staged(struct user_event_file *info,
-					   struct user_event_stage *stage, size_t count)
-{
-	u32 index = stage->index;
-	unsigned long slot = file_slot(info, index);
-	int ret;
-
-	ret = may_write(slot, index, count - sizeof(index));
-	if (!ret)
-		ret = check_and_deliver_now(slot, &stage->entry,
-					    offsetof(struct user_event_stage, index) + count);
-	return ret ?: count;
-}
-
-#ifndef unsafe_copy_long
-static __must_check __always_inline bool
-unsafe_copy_long(unsigned long *to, const unsigned long __user *from)
-{
-	unsafe_get_user(*to, from, fault);
-	return true;
-fault:
-	return false;
-}
-#endif
-
-/* Both ends are aligned as it comes. */
-static __must_check __always_inline bool
-unsafe_copy_8_longs(unsigned long *to, const unsigned long __user *from)
-{
-	return unsafe_copy_long(to, from) && unsafe_copy_long(to + 1, from + 1) &&
-	       unsafe_copy_long(to + 2, from + 2) && unsafe_copy_long(to + 3, from + 3) &&
-	       unsafe_copy_long(to + 4, from + 4) && unsafe_copy_long(to + 5, from + 5) &&
-	       unsafe_copy_long(to + 6, from + 6) && unsafe_copy_long(to + 7, from + 7);
-}
-
-/*
- * Copy an index and a payload in one go, the index to where the common fields
- * will be. In line and word by word, as most records are a few words only.
- */
-static __always_inline bool stage_user(struct user_event_stage *stage,
-				       const char __user *from, size_t count)
-{
-	char *to = stage->record + sizeof(struct trace_entry);
-	const size_t word = sizeof(long);
-
-	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
-		return !copy_from_user(&stage->index, from, count);
-
-	might_fault();
-	if (!user_read_access_begin(from, count))
-		return false;
-
-	unsafe_get_user(stage->index, (const u32 __user *)from, fault);
-	from += sizeof(stage->index);
-	count -= sizeof(stage->index);
-
-	for (; count >= 8 * word; count -= 8 * word, from += 8 * word, to += 8 * word) {
-		if (!unsafe_copy_8_longs((void *)to, (const void __user *)from))
-			goto fault;
-	}
-	for (; count >= word; count -= word, from += word, to += word) {
-		if (!unsafe_copy_long((void *)to, (const void __user *)from))
-			goto fault;
-	}
-	for (; count; count--)
-		unsafe_get_user(*to++, from++, fault);
-	user_read_access_end();
-	return true;
-
-fault:
-	user_read_access_end();
-	return false;
-}
-
-/* A record of a batch that is small and in one piece. */
-static ssize_t emit_record_user(struct user_event_file *info, struct iov_iter *from,
-				struct user_event_stage *stage)
-{
-	const char __user *record = from->ubuf + from->iov_offset;
-	ssize_t ret;
-	u32 size;
-
-	if (get_user(size, (const u32 __user *)record) ||
-	    size < sizeof(struct user_event_record) || size > iov_iter_count(from) ||
-	    !fits_stage(size - sizeof(size)) ||
-	    !stage_user(stage, record + sizeof(size), size - sizeof(size)))
-		return -EAGAIN;
-
-	ret = emit_staged(info, stage, size - sizeof(size));
-	if (ret < 0 && ret != -EBADF)
-		return ret;
-	iov_iter_advance(from, size);
-	return size;
-}
-
-/* One record of a batch. Return: bytes dealt with, or an error. */
-static ssize_t emit_record(struct user_event_file *info, struct iov_iter *from,
-			   struct user_event_stage *stage)
-{
-	size_t left = iov_iter_count(from);
-	struct user_event_record record;
-	ssize_t ret;
-
-	if (left < sizeof(record))
-		return -EINVAL;
-
-	if (iter_is_ubuf(from)) {
-		ret = emit_record_user(info, from, stage);
-		if (ret != -EAGAIN)
-			return ret;
-	}
-
-	ret = copy_in(&record, sizeof(record), from, false);
-	if (ret)
-		return ret;
-	if (record.size < sizeof(record) || record.size > left)
-		return -EINVAL;
-
-	ret = emit(info, record.write_index, record.size - sizeof(record), from, stage,
-		   false);
-	if (ret && ret != -EBADF)
-		return ret;
-
-	iov_iter_advance(from, iov_iter_count(from) - (left - record.size));
-	return record.size;
-}
-
-/* Records one after the other, up to the first that fails. */
-static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
-			  struct user_event_stage *stage)
-{
-	ssize_t done = sizeof(u32);
-	ssize_t ret;
-
-	while (iov_iter_count(from)) {
-		ret = emit_record(info, from, stage);
-		if (ret < 0)
-			return done > sizeof(u32) ? done : ret;
-		done += ret;
-		if (fatal_signal_pending(current))
-			break;
-		cond_resched();
-	}
-	return done;
-}
-
-static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
-			 struct user_event_stage *stage, bool nowait)
-{
-	size_t count = iov_iter_count(from);
-	u32 index;
-	int ret;
-
-	ret = copy_in(&index, sizeof(index), from, nowait);
-	if (ret)
-		return ret;
-	if (index == USER_EVENT_WRITE_BATCH) {
-		/* io_uring would take a short count for reason to write the rest. */
-		return nowait ? -EAGAIN : emit_batch(info, from, stage);
-	}
-
-	return emit(info, index, count - sizeof(index), from, stage, nowait) ?: count;
-}
-
-/*
- * Files: user_events_data.
- *
- * An open file has an index table, which register adds to and writes look up
- * under RCU. Each index keeps its event until the file is closed.
- */
-
-/* A write that is large, a batch, or not to be read: with all that may take. */
-static noinline ssize_t write_slowly(struct user_event_file *info, const char __user *ubuf,
-				     size_t count, struct user_event_stage *stage)
-{
-	struct iov_iter iter;
-	int ret;
-
-	ret = import_ubuf(ITER_SOURCE, (char __user *)ubuf, count, &iter);
-	return ret ?: emit_iter(info, &iter, stage, false);
-}
-
-static ssize_t user_events_write(struct file *file, const char __user *ubuf,
-				 size_t count, loff_t *ppos)
-{
-	struct user_event_stage stage __uninitialized;
-
-	if (unlikely(*ppos || count < sizeof(stage.index)))
-		return -EFAULT;
-
-	if (unlikely(!fits_stage(count) || !stage_user(&stage, ubuf, count) ||
-		     stage.index == USER_EVENT_WRITE_BATCH))
-		return write_slowly(file->private_data, ubuf, count, &stage);
-
-	return emit_staged(file->private_data, &stage, count);
-}
-
-static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
-{
-	struct user_event_file *info = iocb->ki_filp->private_data;
-	struct user_event_stage stage __uninitialized;
-	bool nowait = iocb->ki_flags & IOCB_NOWAIT;
-	size_t count = iov_iter_count(from);
-	size_t copied;
-
-	if (iocb->ki_pos || count < sizeof(stage.index))
-		return -EFAULT;
-
-	if (unlikely(nowait || !fits_stage(count)))
-		return emit_iter(info, from, &stage, nowait);
-
-	copied = copy_from_iter(&stage.index, count, from);
-	if (likely(copied == count && stage.index != USER_EVENT_WRITE_BATCH))
-		return emit_staged(info, &stage, count);
-
-	iov_iter_revert(from, copied);
-	return emit_iter(info, from, &stage, false);
 }
 
 static int table_grow(struct user_event_file *info, struct user_event_table *old)
@@ -3878,6 +3122,721 @@ static int file_add_event(struct user_event_file *info, struct user_event *event
 	smp_store_release(&table->nr, index + 1);
 	return index;
 }
+
+/**
+ * struct user_event_stage - records being put together
+ * @unused: keeps @index right in front of the payload
+ * @index: write index, where the common fields will be
+ * @entry: common fields
+ * @record: the record as bytes; of a batch, as much as fits
+ */
+struct user_event_stage {
+	union {
+		struct {
+			u32		unused;
+			u32		index;
+		};
+		struct trace_entry	entry;
+		char			record[USER_EVENT_STACK_RECORD + RECORD_PADDING];
+	};
+} __aligned(sizeof(u64));
+
+static unsigned int lose(struct user_event *event, enum user_event_consumer consumer,
+			 enum user_event_loss reason)
+{
+	struct user_event_losses *losses = READ_ONCE(event->losses);
+
+	/* Else the consumer has just come, on another CPU. */
+	if (likely(losses))
+		atomic_long_inc(&losses->count[consumer][reason]);
+	return BIT(reason);
+}
+
+/* Count a record that there is no memory for. */
+static void lose_everywhere(struct user_event *event)
+{
+	if (rcu_access_pointer(event->files))
+		lose(event, CONSUMER_FTRACE, LOSS_NO_MEMORY);
+	if (READ_ONCE(event->perf))
+		lose(event, CONSUMER_PERF, LOSS_NO_MEMORY);
+}
+
+/*
+ * The buffer of the instance has refused a record of @size. Why? One that is
+ * off is no loss.
+ */
+static unsigned int file_refused(struct user_event *event, struct trace_event_file *file,
+				 size_t size)
+{
+	struct trace_array *tr = file->tr;
+
+	if (!tracer_tracing_is_on(tr) || READ_ONCE(tr->stop_count) ||
+	    !cpumask_test_cpu(smp_processor_id(), tr->tracing_cpumask))
+		return 0;
+
+	if (size > ring_buffer_max_event_size(tr->array_buffer.buffer))
+		return lose(event, CONSUMER_FTRACE, LOSS_TOO_BIG);
+
+	/* A buffer that overwrites itself is never full. */
+	return lose(event, CONSUMER_FTRACE, tr->trace_flags & TRACE_ITER_OVERWRITE ?
+		    LOSS_RECURSION : LOSS_FULL);
+}
+
+/* Put the record into the buffer of the instance, to be committed. */
+static __always_inline bool file_reserve(struct trace_event_buffer *fbuffer,
+					 struct trace_event_file *file,
+					 const struct trace_entry *entry, size_t size,
+					 unsigned int trace_ctx)
+{
+	fbuffer->buffer = file->tr->array_buffer.buffer;
+	fbuffer->event = ring_buffer_lock_reserve(fbuffer->buffer, size);
+	if (!fbuffer->event)
+		return false;
+
+	fbuffer->trace_ctx = trace_ctx;
+	fbuffer->trace_file = file;
+	fbuffer->regs = NULL;
+	fbuffer->entry = ring_buffer_event_data(fbuffer->event);
+	/* An event is a multiple of 4 bytes: the last ones are zero as well. */
+	memcpy(fbuffer->entry, entry, round_up(size, 4));
+	return true;
+}
+
+/*
+ * Run the triggers that look at a record which is not in the buffer. They may
+ * ask a ring buffer event for its time stamp, and for nothing else: one with only
+ * the common fields will do. Where the buffer is full or off it is one of
+ * ftrace's own.
+ */
+static enum event_trigger_type run_triggers(struct trace_event_file *file,
+					    struct trace_entry *entry,
+					    unsigned int trace_ctx)
+{
+	struct ring_buffer_event *rb_event;
+	enum event_trigger_type post;
+	struct trace_buffer *buffer;
+
+	rb_event = trace_event_buffer_lock_reserve(&buffer, file, entry->type,
+						   sizeof(*entry), trace_ctx);
+	if (!rb_event)
+		return ETT_NONE;
+
+	post = event_triggers_call(file, buffer, entry, rb_event);
+	__trace_event_discard_commit(buffer, rb_event);
+	return post;
+}
+
+#define FILE_IS_PARTICULAR	(EVENT_FILE_FL_TRIGGER_MODE | EVENT_FILE_FL_TRIGGER_COND | \
+				 EVENT_FILE_FL_SOFT_DISABLED | EVENT_FILE_FL_FILTERED | \
+				 EVENT_FILE_FL_PID_FILTER)
+
+/*
+ * deliver_file() where there are triggers, a filter or a list of pids. All of
+ * them look at the record as staged: behind it in the buffer are other records.
+ *
+ *   1. Triggers that ask for nothing run first, as for any event: traceoff keeps
+ *      the record out, traceon lets it in.
+ *   2. Who wants the record? If the instance does, is there room?
+ *   3. If not, a writer that is told so will try again: no trigger has run yet,
+ *      nor does one.
+ *   4. Triggers that ask for fields run, wanted or not, on or off. One that
+ *      switches the instance on does so for the next record.
+ *   5. The record is committed, and what may only follow that is done.
+ */
+static noinline unsigned int deliver_particular(struct user_event *event,
+						struct trace_event_file *file,
+						struct trace_entry *entry, size_t size,
+						unsigned int trace_ctx, bool report)
+{
+	unsigned long flags = file->flags;
+	bool ignored = flags & EVENT_FILE_FL_PID_FILTER && trace_event_ignore_this_pid(file);
+	bool cond = flags & EVENT_FILE_FL_TRIGGER_COND;
+	bool plain = flags & EVENT_FILE_FL_TRIGGER_MODE && !cond;
+	enum event_trigger_type post = ETT_NONE;
+	struct trace_event_buffer fbuffer;
+	unsigned int losses = 0;
+	bool wanted;
+
+	if (plain && !report)
+		event_triggers_call(file, NULL, NULL, NULL);
+
+	wanted = !ignored && !(flags & EVENT_FILE_FL_SOFT_DISABLED) &&
+		 (!(flags & EVENT_FILE_FL_FILTERED) ||
+		  filter_match_preds(rcu_dereference_sched(file->filter), entry));
+	if (wanted && !file_reserve(&fbuffer, file, entry, size, trace_ctx)) {
+		wanted = false;
+		losses = file_refused(event, file, size);
+		if (report && losses & ~BIT(LOSS_TOO_BIG))
+			return losses;
+	}
+
+	if (plain && report)
+		event_triggers_call(file, NULL, NULL, NULL);
+	if (cond && wanted)
+		post = event_triggers_call(file, fbuffer.buffer, entry, fbuffer.event);
+	else if (cond && !ignored)
+		post = run_triggers(file, entry, trace_ctx);
+
+	if (wanted)
+		trace_event_buffer_commit_wanted(&fbuffer);
+	if (post)
+		event_triggers_post_call(file, post);
+	return losses;
+}
+
+/*
+ * Context: preemption disabled.
+ * Return: losses, a bit for each enum user_event_loss.
+ */
+static __always_inline unsigned int deliver_file(struct user_event *event,
+						 struct trace_event_file *file,
+						 struct trace_entry *entry, size_t size,
+						 unsigned int trace_ctx, bool report)
+{
+	struct trace_event_buffer fbuffer __uninitialized;
+
+	if (unlikely(file->flags & FILE_IS_PARTICULAR))
+		return deliver_particular(event, file, entry, size, trace_ctx, report);
+	if (unlikely(!file_reserve(&fbuffer, file, entry, size, trace_ctx)))
+		return file_refused(event, file, size);
+
+	trace_event_buffer_commit_wanted(&fbuffer);
+	return 0;
+}
+
+static __always_inline unsigned int deliver_files(struct user_event *event,
+						  struct user_event_files *files,
+						  struct trace_entry *entry, size_t size,
+						  unsigned int trace_ctx, bool report)
+{
+	struct trace_event_file *file;
+	unsigned int losses = 0;
+	unsigned int i;
+
+	for (i = 0; i < files->nr; i++) {
+		file = READ_ONCE(files->file[i]);
+		if (file)
+			losses |= deliver_file(event, file, entry, size, trace_ctx, report);
+	}
+	return losses;
+}
+
+#ifdef CONFIG_PERF_EVENTS
+
+/*
+ * Run the BPF programs of the event, which may keep the record from perf. Their
+ * context starts with the registers, in place of the common fields. Where a
+ * pointer is short, the process id is behind it, for them to read.
+ */
+static bool run_programs(struct user_event *event, struct trace_entry *entry,
+			 struct pt_regs *regs, unsigned int *losses)
+{
+	struct trace_entry common = *entry;
+	bool pass;
+
+	*(struct pt_regs **)entry = regs;
+	pass = trace_call_bpf(&event->call, entry);
+	*entry = common;
+
+#ifdef CONFIG_BPF_EVENTS
+	/*
+	 * They do not run while a system call for a map is at work on this CPU,
+	 * which may have been preempted: they have not turned the record down.
+	 */
+	if (unlikely(!pass && this_cpu_read(bpf_prog_active))) {
+		*losses |= lose(event, CONSUMER_PERF, LOSS_RECURSION);
+		pass = true;
+	}
+#endif
+	return pass;
+}
+
+/*
+ * Context: preemption disabled.
+ * Return: losses, a bit for each enum user_event_loss.
+ */
+static noinline unsigned int deliver_perf(struct user_event *event,
+					  struct trace_entry *entry, size_t size)
+{
+	struct hlist_head *head = this_cpu_ptr(event->call.perf_events);
+	bool programs = bpf_prog_array_valid(&event->call);
+	unsigned int losses = 0;
+	struct pt_regs *regs;
+	unsigned int lost;
+	int rctx;
+
+	if (hlist_empty(head) && !programs)
+		return 0;
+
+	rctx = perf_swevent_get_recursion_context();
+	if (rctx < 0)
+		return lose(event, CONSUMER_PERF, LOSS_RECURSION);
+
+	regs = this_cpu_ptr(&__perf_regs[rctx]);
+	perf_fetch_caller_regs(regs);
+
+	/* perf counts the caller's preempt_disable(), ftrace does not. */
+	entry->preempt_count = preempt_count() & 0xf;
+	if (unlikely(programs) && !run_programs(event, entry, regs, &losses)) {
+		perf_swevent_put_recursion_context(rctx);
+		return losses;
+	}
+
+	/* With what perf says of the size in front, a multiple of 8. */
+	size = round_up(size + sizeof(u32), sizeof(u64)) - sizeof(u32);
+	lost = __perf_tp_event(1, entry, size, regs, head, rctx, NULL);
+	if (unlikely(lost & PERF_LOST_TOO_BIG))
+		losses |= lose(event, CONSUMER_PERF, LOSS_TOO_BIG);
+	if (unlikely(lost & PERF_LOST_FULL))
+		losses |= lose(event, CONSUMER_PERF, LOSS_FULL);
+	return losses;
+}
+
+#else
+
+static unsigned int deliver_perf(struct user_event *event, struct trace_entry *entry,
+				 size_t size)
+{
+	return 0;
+}
+
+#endif /* CONFIG_PERF_EVENTS */
+
+/**
+ * deliver - hand a record to every consumer
+ * @event: event
+ * @entry: record; the common fields are filled in here
+ * @size: bytes of the record; RECORD_PADDING bytes of 0 follow. What is behind
+ *	USER_EVENT_MAX_RECORD bytes need not be there
+ * @report: tell of losses that a retry may mend
+ *
+ * Context: process context.
+ * Return: 0; -EBADF if there is no consumer, -E2BIG if there is one that can
+ * never take the record, -ENOBUFS with @report if a buffer was full.
+ */
+static __always_inline int deliver(struct user_event *event, struct trace_entry *entry,
+				   size_t size, bool report)
+{
+	unsigned int trace_ctx = tracing_gen_ctx_task();
+	struct user_event_files *files;
+	unsigned int losses = 0;
+	bool perf;
+
+	guard(preempt_notrace)();
+
+	files = rcu_dereference_sched(event->files);
+	/* Pairs with user_event_reg(): call.perf_events is there. */
+	perf = smp_load_acquire(&event->perf);
+	if (unlikely(!files && !perf))
+		return -EBADF;
+
+	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
+	if (files)
+		losses |= deliver_files(event, files, entry, size, trace_ctx, report);
+	if (perf)
+		losses |= deliver_perf(event, entry, size);
+
+	if (likely(!losses))
+		return 0;
+	if (losses & BIT(LOSS_TOO_BIG))
+		return -E2BIG;
+	return report ? -ENOBUFS : 0;
+}
+
+/*
+ * Does a location point into the payload, and its string end in NUL? One of no
+ * bytes points at nothing, also if it is all 0, as programs leave what they do
+ * not use. The sums are of 16-bit numbers and the offset of a field: they do
+ * not overflow.
+ */
+static bool location_ok(const struct user_event_field *field, const void *record,
+			size_t size)
+{
+	u32 location = get_unaligned((const u32 *)(record + field->offset));
+	size_t start = location & 0xffff;
+	size_t len = location >> 16;
+
+	if (field->place == PLACE_REL_LOC)
+		start += field->offset + sizeof(u32);
+	else if (len && start < sizeof(struct trace_entry))
+		return false;
+
+	if (start + len > size)
+		return false;
+	return !field->is_char || (len && !((const char *)record)[start + len - 1]);
+}
+
+static bool locations_ok(const struct user_event_format *format, const void *record,
+			 size_t size)
+{
+	const struct user_event_field *field = format->fields;
+	unsigned int left;
+
+	for (left = format->nr_locations; left; field++) {
+		if (field->place == PLACE_INLINE)
+			continue;
+		if (!location_ok(field, record, size))
+			return false;
+		left--;
+	}
+	return true;
+}
+
+/* What can be said of a write before its payload has been read. */
+static int may_write(unsigned long slot, s32 index, size_t payload)
+{
+	struct user_event *event = slot_event(slot);
+
+	if (index < 0)
+		return -EINVAL;
+	if (!event)
+		return -ENOENT;
+	if (payload < event->format->payload_size)
+		return -EINVAL;
+	if (!READ_ONCE(event->enabled))
+		return -EBADF;
+	return 0;
+}
+
+/*
+ * Check a staged record, zero what is behind it and hand it out. A record that
+ * no buffer takes is not staged to its end, but filters see all of its fields.
+ */
+static __always_inline int __check_and_deliver(unsigned long slot,
+					       struct trace_entry *entry, size_t size)
+{
+	struct user_event *event = slot_event(slot);
+	size_t staged = min_t(size_t, size, USER_EVENT_MAX_RECORD);
+
+	if (event->format->nr_locations && !locations_ok(event->format, entry, size))
+		return -EFAULT;
+	put_unaligned((u64)0, (u64 *)((char *)entry + staged));
+	return deliver(event, entry, size, slot & SLOT_REPORT);
+}
+
+/* Out of line, for all but the one path that is worth a copy of the code. */
+static noinline int check_and_deliver(unsigned long slot, struct trace_entry *entry,
+				      size_t size)
+{
+	return __check_and_deliver(slot, entry, size);
+}
+
+/* Copy all or nothing. With @nowait a page that is not there is -EAGAIN. */
+static int copy_in(void *to, size_t size, struct iov_iter *from, bool nowait)
+{
+	size_t copied;
+
+	if (!nowait)
+		return copy_from_iter(to, size, from) == size ? 0 : -EFAULT;
+
+	pagefault_disable();
+	copied = copy_from_iter(to, size, from);
+	pagefault_enable();
+	return copied == size ? 0 : -EAGAIN;
+}
+
+/* A record that does not go on the stack. */
+static noinline int emit_large(unsigned long slot, size_t payload,
+			       struct iov_iter *from, bool nowait)
+{
+	size_t size = sizeof(struct trace_entry) + payload;
+	size_t staged = min_t(size_t, size, USER_EVENT_MAX_RECORD);
+	struct trace_entry *entry;
+	int ret;
+
+	entry = kvmalloc(staged + RECORD_PADDING,
+			 (nowait ? GFP_NOWAIT : GFP_KERNEL) | __GFP_NOWARN);
+	if (!entry) {
+		if (nowait)
+			return -EAGAIN;
+		lose_everywhere(slot_event(slot));
+		return -ENOMEM;
+	}
+
+	ret = copy_in(entry + 1, staged - sizeof(*entry), from, nowait);
+	if (!ret)
+		ret = check_and_deliver(slot, entry, size);
+	kvfree(entry);
+	return ret;
+}
+
+/**
+ * emit - one event from an iterator
+ * @info: open file
+ * @index: write index
+ * @payload: bytes to take from @from
+ * @from: where the payload is
+ * @stage: where small records are put together
+ * @nowait: -EAGAIN rather than sleep
+ *
+ * Context: process context.
+ * Return: 0 or, in this order: -EINVAL for a negative index, -ENOENT for one
+ * that is not in use, -EINVAL for a short payload, -EBADF without a consumer,
+ * -ENOMEM, -EFAULT for memory that cannot be read or a bad location, -E2BIG,
+ * -ENOBUFS.
+ */
+static int emit(struct user_event_file *info, u32 index, size_t payload,
+		struct iov_iter *from, struct user_event_stage *stage, bool nowait)
+{
+	struct trace_entry *entry = &stage->entry;
+	unsigned long slot = file_slot(info, index);
+	int ret;
+
+	ret = may_write(slot, index, payload);
+	if (ret)
+		return ret;
+
+	if (sizeof(*entry) + payload > USER_EVENT_STACK_RECORD)
+		return emit_large(slot, payload, from, nowait);
+
+	ret = copy_in(entry + 1, payload, from, nowait);
+	return ret ?: check_and_deliver(slot, entry, sizeof(*entry) + payload);
+}
+
+static bool fits_stage(size_t count)
+{
+	return count <= USER_EVENT_STACK_RECORD - offsetof(struct user_event_stage, index);
+}
+
+/* An index and a payload, @count bytes in all, that were copied in one go. */
+static __always_inline ssize_t emit_staged(struct user_event_file *info,
+					   struct user_event_stage *stage, size_t count)
+{
+	u32 index = stage->index;
+	unsigned long slot = file_slot(info, index);
+	int ret;
+
+	ret = may_write(slot, index, count - sizeof(index));
+	if (!ret)
+		ret = __check_and_deliver(slot, &stage->entry,
+					  offsetof(struct user_event_stage, index) + count);
+	return ret ?: count;
+}
+
+#ifndef unsafe_copy_long
+static __must_check __always_inline bool
+unsafe_copy_long(unsigned long *to, const unsigned long __user *from)
+{
+	unsafe_get_user(*to, from, fault);
+	return true;
+fault:
+	return false;
+}
+#endif
+
+/* Both ends are aligned as it comes. */
+static __must_check __always_inline bool
+unsafe_copy_8_longs(unsigned long *to, const unsigned long __user *from)
+{
+	return unsafe_copy_long(to, from) && unsafe_copy_long(to + 1, from + 1) &&
+	       unsafe_copy_long(to + 2, from + 2) && unsafe_copy_long(to + 3, from + 3) &&
+	       unsafe_copy_long(to + 4, from + 4) && unsafe_copy_long(to + 5, from + 5) &&
+	       unsafe_copy_long(to + 6, from + 6) && unsafe_copy_long(to + 7, from + 7);
+}
+
+/*
+ * Copy an index and a payload in one go, the index to where the common fields
+ * will be. In line and word by word, as most records are a few words only.
+ */
+static __always_inline bool stage_user(struct user_event_stage *stage,
+				       const char __user *from, size_t count)
+{
+	char *to = stage->record + sizeof(struct trace_entry);
+	const size_t word = sizeof(long);
+
+	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
+		return !copy_from_user(&stage->index, from, count);
+
+	might_fault();
+	if (!user_read_access_begin(from, count))
+		return false;
+
+	unsafe_get_user(stage->index, (const u32 __user *)from, fault);
+	from += sizeof(stage->index);
+	count -= sizeof(stage->index);
+
+	for (; count >= 8 * word; count -= 8 * word, from += 8 * word, to += 8 * word) {
+		if (!unsafe_copy_8_longs((void *)to, (const void __user *)from))
+			goto fault;
+	}
+	for (; count >= word; count -= word, from += word, to += word) {
+		if (!unsafe_copy_long((void *)to, (const void __user *)from))
+			goto fault;
+	}
+	for (; count; count--)
+		unsafe_get_user(*to++, from++, fault);
+	user_read_access_end();
+	return true;
+
+fault:
+	user_read_access_end();
+	return false;
+}
+
+/* A record of a batch that is large, malformed, or cannot be read. */
+static int emit_record(struct user_event_file *info, struct iov_iter *from,
+		       struct user_event_stage *stage, size_t *done)
+{
+	size_t left = iov_iter_count(from);
+	struct user_event_record record;
+	int ret;
+
+	if (left < sizeof(record))
+		return -EINVAL;
+	ret = copy_in(&record, sizeof(record), from, false);
+	if (ret)
+		return ret;
+	if (record.size < sizeof(record) || record.size > left)
+		return -EINVAL;
+
+	ret = emit(info, record.write_index, record.size - sizeof(record), from, stage,
+		   false);
+	if (ret && ret != -EBADF)
+		return ret;
+
+	iov_iter_advance(from, iov_iter_count(from) - (left - record.size));
+	*done += record.size;
+	return 0;
+}
+
+/*
+ * A record of a batch where it is staged. Its header makes room for the common
+ * fields, and the one behind it has to be zero meanwhile.
+ */
+static int emit_in_place(struct user_event_file *info, struct user_event_record *record)
+{
+	u64 *behind = (void *)record + record->size;
+	u64 next = get_unaligned(behind);
+	unsigned long slot = file_slot(info, record->write_index);
+	size_t size = record->size;
+	int ret;
+
+	static_assert(sizeof(*record) == sizeof(struct trace_entry));
+	static_assert(sizeof(*record) == RECORD_PADDING);
+
+	ret = may_write(slot, record->write_index, size - sizeof(*record));
+	if (!ret)
+		ret = check_and_deliver(slot, (struct trace_entry *)record, size);
+	put_unaligned(next, behind);
+	return ret == -EBADF ? 0 : ret;
+}
+
+/*
+ * Copy as much of a batch as the stage takes, and emit the records that are whole
+ * there. What cannot be emitted so is taken up again when it is the first.
+ */
+static int emit_chunk(struct user_event_file *info, struct iov_iter *from,
+		      struct user_event_stage *stage, size_t *done)
+{
+	size_t len = copy_from_iter(stage->record, min_t(size_t, iov_iter_count(from),
+							 USER_EVENT_STACK_RECORD), from);
+	struct user_event_record *record;
+	size_t at = 0;
+	int ret = 0;
+	u32 size;
+
+	for (; len - at >= sizeof(*record); at += size) {
+		record = (void *)stage->record + at;
+		if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS) &&
+		    !IS_ALIGNED(at, sizeof(u64)))
+			break;
+		size = record->size;
+		if (size < sizeof(*record) || size > len - at)
+			break;
+		ret = emit_in_place(info, record);
+		if (ret)
+			break;
+	}
+
+	iov_iter_revert(from, len - at);
+	*done += at;
+	return ret || at ? ret : emit_record(info, from, stage, done);
+}
+
+/* Records one after the other, up to the first that fails. */
+static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
+			  struct user_event_stage *stage)
+{
+	size_t done = 0;
+	int ret = 0;
+
+	while (!ret && iov_iter_count(from) && !fatal_signal_pending(current)) {
+		ret = emit_chunk(info, from, stage, &done);
+		cond_resched();
+	}
+	return ret && !done ? ret : sizeof(u32) + done;
+}
+
+static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
+			 struct user_event_stage *stage, bool nowait)
+{
+	size_t count = iov_iter_count(from);
+	u32 index;
+	int ret;
+
+	ret = copy_in(&index, sizeof(index), from, nowait);
+	if (ret)
+		return ret;
+	if (index == USER_EVENT_WRITE_BATCH) {
+		/* io_uring would take a short count for reason to write the rest. */
+		return nowait ? -EAGAIN : emit_batch(info, from, stage);
+	}
+
+	return emit(info, index, count - sizeof(index), from, stage, nowait) ?: count;
+}
+
+/* A write that is large, a batch, or not to be read: with all that may take. */
+static noinline ssize_t write_slowly(struct user_event_file *info, const char __user *ubuf,
+				     size_t count, struct user_event_stage *stage)
+{
+	struct iov_iter iter;
+	int ret;
+
+	ret = import_ubuf(ITER_SOURCE, (char __user *)ubuf, count, &iter);
+	return ret ?: emit_iter(info, &iter, stage, false);
+}
+
+static ssize_t user_events_write(struct file *file, const char __user *ubuf,
+				 size_t count, loff_t *ppos)
+{
+	struct user_event_stage stage __uninitialized;
+
+	/* Only pwrite() has a position. */
+	if (unlikely((ppos && *ppos) || count < sizeof(stage.index)))
+		return -EFAULT;
+
+	if (unlikely(!fits_stage(count) || !stage_user(&stage, ubuf, count) ||
+		     stage.index == USER_EVENT_WRITE_BATCH))
+		return write_slowly(file->private_data, ubuf, count, &stage);
+
+	return emit_staged(file->private_data, &stage, count);
+}
+
+static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
+{
+	struct user_event_file *info = iocb->ki_filp->private_data;
+	struct user_event_stage stage __uninitialized;
+	bool nowait = iocb->ki_flags & IOCB_NOWAIT;
+	size_t count = iov_iter_count(from);
+	size_t copied;
+
+	if (count < sizeof(stage.index))
+		return -EFAULT;
+
+	if (unlikely(nowait || !fits_stage(count)))
+		return emit_iter(info, from, &stage, nowait);
+
+	copied = copy_from_iter(&stage.index, count, from);
+	if (likely(copied == count && stage.index != USER_EVENT_WRITE_BATCH))
+		return emit_staged(info, &stage, count);
+
+	iov_iter_revert(from, copied);
+	return emit_iter(info, from, &stage, false);
+}
+
+/*
+ * Files: user_events_data.
+ */
 
 #define REG_FLAGS	(USER_EVENT_REG_PERSIST | USER_EVENT_REG_MULTI_FORMAT | \
 			 USER_EVENT_REG_REPORT_LOSS)
@@ -4130,10 +4089,11 @@ static int user_events_open(struct inode *inode, struct file *file)
 
 	/*
 	 * A write has no position, changes no file that anybody could watch,
-	 * and does not sleep if it must not.
+	 * and does not sleep if it must not. Threads that share the file do not
+	 * share a position either.
 	 */
-	file->f_mode &= ~FMODE_ATOMIC_POS;
-	file->f_mode |= FMODE_NOWAIT | FMODE_NONOTIFY;
+	file->f_mode &= ~(FMODE_LSEEK | FMODE_ATOMIC_POS);
+	file->f_mode |= FMODE_STREAM | FMODE_NOWAIT | FMODE_NONOTIFY;
 	return 0;
 }
 
@@ -4167,7 +4127,6 @@ static const struct file_operations user_events_data_fops = {
 #endif
 	.mmap		= user_events_mmap,
 	.release	= user_events_release,
-	.llseek		= noop_llseek,
 };
 
 /*
@@ -4219,48 +4178,49 @@ static void status_stop(struct seq_file *m, void *v)
 	mutex_unlock(&event_mutex);
 }
 
-static void show_losses(struct seq_file *m, struct user_event *event)
+/* Copy the counters of @event, which go on. Return: is any not 0? */
+static bool read_losses(struct user_event *event, long count[NR_CONSUMERS][NR_LOSSES])
 {
 	bool lost = false;
 	int consumer, reason;
-	long count;
 
+	for (consumer = 0; consumer < NR_CONSUMERS; consumer++) {
+		for (reason = 0; reason < NR_LOSSES; reason++) {
+			count[consumer][reason] = !event->losses ? 0 :
+				atomic_long_read(&event->losses->count[consumer][reason]);
+			lost |= count[consumer][reason];
+		}
+	}
+	return lost;
+}
+
+static void show_losses(struct seq_file *m, long count[NR_CONSUMERS][NR_LOSSES])
+{
+	int consumer, reason;
+
+	seq_puts(m, " lost");
 	for (consumer = 0; consumer < NR_CONSUMERS; consumer++) {
 		bool first = true;
 
 		for (reason = 0; reason < NR_LOSSES; reason++) {
-			count = atomic_long_read(&event->losses->count[consumer][reason]);
-			if (!count)
+			if (!count[consumer][reason])
 				continue;
-			if (!lost)
-				seq_puts(m, " lost");
 			if (first)
 				seq_printf(m, " %s:", consumer_names[consumer]);
 			else
 				seq_putc(m, ',');
-			seq_printf(m, "%s=%ld", loss_names[reason], count);
-			lost = true;
+			seq_printf(m, "%s=%ld", loss_names[reason], count[consumer][reason]);
 			first = false;
 		}
 	}
 }
 
-static bool has_losses(struct user_event *event)
-{
-	struct user_event_losses *losses = event->losses;
-	int i;
-
-	for (i = 0; losses && i < NR_CONSUMERS * NR_LOSSES; i++) {
-		if (atomic_long_read(&losses->count[i / NR_LOSSES][i % NR_LOSSES]))
-			return true;
-	}
-	return false;
-}
-
 static int status_show(struct seq_file *m, void *v)
 {
 	struct user_event_status *status = m->private;
+	long losses[NR_CONSUMERS][NR_LOSSES];
 	struct user_event *event;
+	bool lost;
 
 	if (v == &status->group->list) {
 		seq_printf(m, "\nActive: %u\nBusy: %u\n", status->active, status->busy);
@@ -4269,7 +4229,8 @@ static int status_show(struct seq_file *m, void *v)
 
 	event = list_entry(v, struct user_event, link);
 	seq_puts(m, event->tracepoint.name);
-	if (event->enabled || has_losses(event))
+	lost = read_losses(event, losses);
+	if (event->enabled || lost)
 		seq_puts(m, " #");
 	if (event->enabled)
 		seq_puts(m, " Used by");
@@ -4277,8 +4238,8 @@ static int status_show(struct seq_file *m, void *v)
 		seq_puts(m, " ftrace");
 	if (event->perf)
 		seq_puts(m, " perf");
-	if (event->losses)
-		show_losses(m, event);
+	if (lost)
+		show_losses(m, losses);
 	seq_putc(m, '\n');
 
 	/* A line that did not fit is shown again. */

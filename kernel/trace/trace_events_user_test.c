@@ -1328,201 +1328,114 @@ static struct kunit_suite enabler_suite = {
 };
 
 /*
- * Suite user_events_limits: what perf can take.
+ * Suite user_events_retired: type numbers of events that are gone.
  */
 
-#ifdef CONFIG_PERF_EVENTS
-
-static void limits_raw_size(struct kunit *test)
+/* The type of an event that was recorded, and is gone. */
+static int retire_event(struct kunit *test)
 {
-	static const size_t sizes[][2] = {
-		/* record, and with its size in front in units of 8 bytes */
-		{ 8, 16 }, { 11, 16 }, { 12, 16 }, { 13, 24 }, { 20, 24 }, { 21, 32 },
-		{ 60000, 60008 }, { 65516, 65520 }, { 65517, 65528 }, { 1 << 20, (1 << 20) + 8 },
-	};
-	int i;
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	int type = event->call.event.type;
+	struct trace_event_file *file;
 
-	for (i = 0; i < ARRAY_SIZE(sizes); i++)
-		KUNIT_EXPECT_EQ(test, perf_raw_size(sizes[i][0]), sizes[i][1]);
+	mutex_lock(&event_mutex);
+	file = list_first_entry(&top_trace_array()->events, struct trace_event_file, list);
+	KUNIT_EXPECT_PTR_EQ(test, file->event_call, &event->call);
+	set_bit(EVENT_FILE_FL_WAS_ENABLED_BIT, &file->flags);
+	mutex_unlock(&event_mutex);
+	user_event_put(event);
+	return type;
 }
 
-struct sample_case {
-	const char	*why;
-	u64		type;
-	u16		header_size;
-	u16		id_header_size;
-	u16		max_stack;
-	u64		regs;
-	u32		stack;
-	size_t		rest;		/* sample but for the raw data */
-};
-
-#define NR_CONTEXTS	8		/* default of the sysctl */
-
-/* 8 bytes of header, then what the type asks for. */
-static const struct sample_case sample_cases[] = {
-	{ "raw only", 0, 0, 0, 0, 0, 0, 8 },
-	{ "ip, period", PERF_SAMPLE_IP | PERF_SAMPLE_PERIOD, 16, 0, 0, 0, 0, 8 + 16 },
-	{ "what perf record asks for",
-	  PERF_SAMPLE_IP | PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU |
-	  PERF_SAMPLE_PERIOD, 16, 24, 0, 0, 0, 8 + 16 + 24 },
-	{ "all ids", PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_IDENTIFIER |
-	  PERF_SAMPLE_ID | PERF_SAMPLE_STREAM_ID | PERF_SAMPLE_CPU, 0, 48, 0, 0, 0, 8 + 48 },
-	{ "call chain", PERF_SAMPLE_CALLCHAIN, 0, 0, 127, 0, 0,
-	  8 + 8 * (1 + 127 + NR_CONTEXTS) },
-	{ "user registers", PERF_SAMPLE_REGS_USER, 0, 0, 0, 0xff, 0, 8 + 8 * (1 + 8) },
-	{ "interrupt registers", PERF_SAMPLE_REGS_INTR, 0, 0, 0, 0xff, 0, 8 + 8 * (1 + 8) },
-	{ "registers behind the stack", PERF_SAMPLE_STACK_USER | PERF_SAMPLE_REGS_INTR,
-	  0, 0, 0, 0xff, 8192, 8 + 2 * 8 + 8192 + 8 * (1 + 8) },
-};
-
-KUNIT_ARRAY_PARAM_DESC(sample, sample_cases, why);
-
-static struct perf_event *alloc_perf_event(struct kunit *test, const struct sample_case *sample)
+static bool is_shown(int type)
 {
-	struct perf_event *pe = kunit_kzalloc(test, sizeof(*pe), GFP_KERNEL);
+	bool shown;
 
-	KUNIT_ASSERT_NOT_NULL(test, pe);
-	pe->attr.sample_period = 1;
-	pe->attr.sample_type = PERF_SAMPLE_RAW | sample->type;
-	pe->attr.sample_max_stack = sample->max_stack;
-	pe->attr.sample_regs_user = sample->regs;
-	pe->attr.sample_regs_intr = sample->regs;
-	pe->attr.sample_stack_user = sample->stack;
-	pe->header_size = sample->header_size;
-	pe->id_header_size = sample->id_header_size;
-	return pe;
+	trace_event_read_lock();
+	shown = ftrace_find_event(type);
+	trace_event_read_unlock();
+	return shown;
 }
 
-static struct perf_buffer *alloc_ring(struct kunit *test, int pages)
+/* An event that was never recorded leaves nothing behind. */
+static void retired_never_recorded(struct kunit *test)
 {
-	struct perf_buffer *rb = kunit_kzalloc(test, sizeof(*rb), GFP_KERNEL);
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	unsigned int shown = nr_shown;
+	int type = event->call.event.type;
 
-	KUNIT_ASSERT_NOT_NULL(test, rb);
-	rb->nr_pages = pages;
-	return rb;
+	user_event_put(event);
+	KUNIT_EXPECT_EQ(test, nr_shown, shown);
+	KUNIT_EXPECT_FALSE(test, is_shown(type));
 }
 
-/* The largest record that is taken, no larger one being so. */
-static size_t largest_record(struct kunit *test, struct perf_event *pe)
+/* The last to retire are shown, and the numbers of all stay taken. */
+static void retired_bound(struct kunit *test)
 {
-	size_t size, largest = 0;
+	unsigned int hidden = nr_hidden;
+	unsigned long *taken;
+	int first = retire_event(test);
+	int type, i;
 
-	for (size = sizeof(struct trace_entry); size < 3 * SZ_64K; size++) {
-		if (!perf_can_take(pe, size))
-			continue;
-		if (largest)
-			KUNIT_ASSERT_EQ(test, size, largest + 1);
-		largest = size;
+	taken = kunit_kzalloc(test, BITS_TO_LONGS(SZ_64K) * sizeof(long), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, taken);
+	set_bit(first, taken);
+	for (i = 1; i < USER_EVENT_MAX_SHOWN; i++) {
+		type = retire_event(test);
+		KUNIT_ASSERT_FALSE(test, test_and_set_bit(type, taken));
 	}
-	return largest;
+	KUNIT_EXPECT_TRUE(test, is_shown(first));
+	KUNIT_EXPECT_EQ(test, nr_shown, USER_EVENT_MAX_SHOWN);
+
+	KUNIT_ASSERT_FALSE(test, test_and_set_bit(retire_event(test), taken));
+	KUNIT_EXPECT_FALSE(test, is_shown(first));
+	KUNIT_EXPECT_TRUE(test, is_shown(type));
+	KUNIT_EXPECT_EQ(test, nr_shown, USER_EVENT_MAX_SHOWN);
+	KUNIT_EXPECT_GT(test, nr_hidden, hidden);
+	KUNIT_EXPECT_FALSE(test, test_and_set_bit(retire_event(test), taken));
 }
 
-static size_t sample_size(const struct sample_case *param, size_t record)
+/* When the buffers are empty, numbers are free again. */
+static void retired_forgotten(struct kunit *test)
 {
-	return param->rest + ALIGN(record + sizeof(u32), 8);
-}
+	struct user_event *event;
+	struct trace_array *tr;
+	int type, shown = 0;
+	u64 age;
 
-/* A sample is taken if and only if its size fits in 16 bits. */
-static void limits_sample(struct kunit *test)
-{
-	const struct sample_case *param = test->param_value;
-	size_t largest = largest_record(test, alloc_perf_event(test, param));
-
-	KUNIT_EXPECT_LE(test, sample_size(param, largest), U16_MAX);
-	KUNIT_EXPECT_GT(test, sample_size(param, largest + 1), U16_MAX);
-}
-
-/* A ring keeps a byte free, and has to tell of earlier losses first. */
-static void limits_ring(struct kunit *test)
-{
-	const struct sample_case *param = test->param_value;
-	struct perf_event *pe = alloc_perf_event(test, param);
-	size_t room, largest;
-
-	pe->rb = alloc_ring(test, 4);
-	room = min(perf_data_size(pe->rb) - 1 - (24 + param->id_header_size), U16_MAX);
-	largest = largest_record(test, pe);
-	KUNIT_EXPECT_LE(test, sample_size(param, largest), room);
-	KUNIT_EXPECT_GT(test, sample_size(param, largest + 1), room);
-}
-
-/* Numbers that would fit again if they were kept in 16 or 32 bits. */
-static void limits_never_wrap(struct kunit *test)
-{
-	static const struct sample_case huge[] = {
-		{ "call chain", PERF_SAMPLE_CALLCHAIN, .max_stack = 8192 },
-		{ "call chain", PERF_SAMPLE_CALLCHAIN, .max_stack = U16_MAX },
-		{ "header", 0, .header_size = 65528 },
-		{ "ids", 0, .id_header_size = 65528 },
-	};
-	struct perf_event *pe;
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(huge); i++) {
-		pe = alloc_perf_event(test, &huge[i]);
-		KUNIT_EXPECT_FALSE_MSG(test, perf_can_take(pe, 8), "%s", huge[i].why);
-		KUNIT_EXPECT_FALSE_MSG(test, perf_can_take(pe, SZ_64K), "%s", huge[i].why);
+	retire_event(test);
+	mutex_lock(&event_mutex);
+	list_for_each_entry(tr, &ftrace_trace_arrays, list)
+		tr->clear_trace = true;
+	tracing_reset_all_online_cpus();
+	age = trace_oldest_age();
+	while (!list_empty(&user_events_shown)) {
+		event = list_first_entry(&user_events_shown, struct user_event, link);
+		type = event->call.event.type;
+		user_event_hide(event);
+		shown += is_shown(type);
 	}
-	KUNIT_EXPECT_FALSE(test, perf_can_take(alloc_perf_event(test, &sample_cases[0]), SZ_1M));
+	KUNIT_EXPECT_EQ(test, age, 0);
+	KUNIT_EXPECT_EQ(test, shown, 0);
+	KUNIT_EXPECT_TRUE(test, forget_hidden());
+	KUNIT_EXPECT_EQ(test, nr_hidden, 0);
+	KUNIT_EXPECT_FALSE(test, forget_hidden());
+	mutex_unlock(&event_mutex);
 }
 
-/* The stack of the program is cut to fit a sample, but a ring has to hold it. */
-static void limits_user_stack(struct kunit *test)
-{
-	static const struct sample_case stack = {
-		.type = PERF_SAMPLE_STACK_USER, .stack = 2 * PAGE_SIZE,
-	};
-	struct perf_event *pe = alloc_perf_event(test, &stack);
-	size_t largest = largest_record(test, pe);
-
-	KUNIT_EXPECT_GE(test, largest, 60000);
-	KUNIT_EXPECT_LE(test, 8 + 16 + ALIGN(largest + 4, 8), 65535);
-
-	pe->rb = alloc_ring(test, 1);
-	KUNIT_EXPECT_FALSE(test, perf_can_take(pe, 16));
-	pe->rb = alloc_ring(test, 4);
-	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, 16));
-}
-
-/* Without raw data or samples there is no limit; children use their parent's ring. */
-static void limits_of_other_events(struct kunit *test)
-{
-	struct perf_event *pe = alloc_perf_event(test, &sample_cases[0]);
-	struct perf_event *child = alloc_perf_event(test, &sample_cases[0]);
-
-	pe->rb = alloc_ring(test, 0);
-	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, 65516));
-	pe->rb = alloc_ring(test, 1);
-	child->parent = pe;
-	KUNIT_EXPECT_TRUE(test, perf_can_take(child, 16));
-	KUNIT_EXPECT_FALSE(test, perf_can_take(child, PAGE_SIZE));
-
-	pe->attr.sample_period = 0;
-	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, SZ_1M));
-	pe->attr.sample_period = 1;
-	pe->attr.sample_type = PERF_SAMPLE_TID;
-	KUNIT_EXPECT_TRUE(test, perf_can_take(pe, SZ_1M));
-}
-
-static struct kunit_case limits_tests[] = {
-	KUNIT_CASE(limits_raw_size),
-	KUNIT_CASE_PARAM(limits_sample, sample_gen_params),
-	KUNIT_CASE_PARAM(limits_ring, sample_gen_params),
-	KUNIT_CASE(limits_never_wrap),
-	KUNIT_CASE(limits_user_stack),
-	KUNIT_CASE(limits_of_other_events),
+static struct kunit_case retired_tests[] = {
+	KUNIT_CASE(retired_never_recorded),
+	KUNIT_CASE(retired_bound),
+	KUNIT_CASE(retired_forgotten),
 	{}
 };
 
-static struct kunit_suite limits_suite = {
-	.name = "user_events_limits",
-	.test_cases = limits_tests,
+static struct kunit_suite retired_suite = {
+	.name = "user_events_retired",
+	.init = registry_init,
+	.exit = registry_exit,
+	.test_cases = retired_tests,
 };
-
-kunit_test_suite(limits_suite);
-
-#endif /* CONFIG_PERF_EVENTS */
 
 /*
  * Suite user_events_layout: who writes which cache line.
@@ -1591,4 +1504,4 @@ kunit_test_suite(layout_suite);
 #endif /* CONFIG_SMP */
 
 kunit_test_suites(&format_suite, &location_suite, &word_suite, &registry_suite,
-		  &enabler_suite);
+		  &enabler_suite, &retired_suite);
