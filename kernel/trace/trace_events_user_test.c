@@ -1184,8 +1184,8 @@ static void remove(struct kunit *test, struct user_event_mm *owner,
 {
 	struct user_event_change change = { .key = enabler->key };
 
-	mmap_read_lock(owner->mm);
 	guard(mutex)(&event_mutex);
+	KUNIT_ASSERT_TRUE(test, mmap_read_trylock(owner->mm));
 	KUNIT_EXPECT_EQ(test, enabler_remove(owner, &change), -EFAULT);
 	mmap_read_unlock(owner->mm);
 	KUNIT_EXPECT_PTR_EQ(test, change.removed, enabler);
