@@ -168,7 +168,9 @@ static const struct {
 	{ "memory", bench_memory },
 	{ "register", bench_register },
 	{ "destroy", bench_destroy },
-	{ "crowd", bench_crowd },	/* leaves events behind, so the last */
+	/* These leave events behind. */
+	{ "let_go", bench_let_go },
+	{ "crowd", bench_crowd },
 };
 
 static bool run(const char *name)

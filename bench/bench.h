@@ -101,6 +101,7 @@ void bench_enable_all(void);
 void bench_memory(void);
 void bench_register(void);
 void bench_destroy(void);
+void bench_let_go(void);
 void bench_crowd(void);
 
 #endif /* _BENCH_H */

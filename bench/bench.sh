@@ -11,7 +11,7 @@
 bench=$top/bench
 work=$build/bench
 all="write fork exit toggle toggle_watched toggle_words enable_all memory
-	register destroy crowd"
+	register destroy let_go crowd"
 
 # shellcheck source=prepare.sh
 . "$bench/prepare.sh"

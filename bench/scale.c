@@ -218,8 +218,8 @@ void bench_register(void)
 }
 
 /*
- * The ftrace core looks for an event in the list of all, in which the newest is
- * the first. So deleting the newest first shows the cost without that walk.
+ * The base looks for an event in the list of all, in which the newest is the
+ * first. So deleting the newest first shows the cost without that walk.
  */
 static void destroy_rounds(const char *name, bool newest, unsigned int size)
 {
@@ -257,6 +257,38 @@ void bench_destroy(void)
 
 #define CROWD_WINDOW	250
 #define CROWD_ROUNDS	16
+
+/* Each event has one reference, by a file; the oldest go first. */
+static void let_go(unsigned int crowd)
+{
+	static int files[30000 + CROWD_WINDOW];
+	__u64 start;
+	unsigned int i;
+
+	for (i = 0; i < crowd + CROWD_WINDOW; i++) {
+		files[i] = data_open();
+		reg(files[i], command(i), &words[0], 0);
+		unreg(files[i], &words[0], 0);
+	}
+	sleep(QUIET);
+	start = now();
+	for (i = 0; i < CROWD_WINDOW; i++)
+		close(files[i]);
+	report_at("let_go", crowd, (double)(now() - start) / CROWD_WINDOW);
+	fflush(stdout);
+}
+
+void bench_let_go(void)
+{
+	struct rlimit limit = { 31000, 31000 };
+
+	CHECK(setrlimit(RLIMIT_NOFILE, &limit));
+	in_child(let_go, 250);
+	settle();
+
+	/* Where all of them do not go in good time, the guest ends with them. */
+	in_child(let_go, 30000);
+}
 
 static void crowd_new(unsigned int crowd)
 {
@@ -298,6 +330,29 @@ static void crowd_rounds(const char *name, void (*run)(unsigned int),
 		  (double)sums->reg / CROWD_ROUNDS / CROWD_WINDOW);
 }
 
+/* Deletes events from all over the crowd, and makes them again. */
+static void crowd_delete(unsigned int crowd)
+{
+	unsigned int step = crowd / CROWD_WINDOW;
+	__u64 cost = 0, start;
+	unsigned int i, round;
+	int fd;
+
+	fd = data_open();
+	for (round = 0; round < CROWD_ROUNDS / 4; round++) {
+		sleep(QUIET);
+		start = now();
+		for (i = 0; i < CROWD_WINDOW; i++)
+			CHECK(del(fd, i * step));
+		cost += now() - start;
+		for (i = 0; i < CROWD_WINDOW; i++)
+			persist(i * step, i * step + 1);
+	}
+	report_at("crowd_delete", crowd,
+		  (double)cost / CROWD_WINDOW / (CROWD_ROUNDS / 4));
+	fflush(stdout);
+}
+
 /* What registering costs a process of few events in a system of many. */
 void bench_crowd(void)
 {
@@ -310,6 +365,7 @@ void bench_crowd(void)
 		have = crowds[i];
 		crowd_rounds("crowd_new", crowd_new, have);
 		crowd_rounds("crowd_existing", crowd_existing, have);
+		in_child(crowd_delete, have);
 	}
 
 	/* Deleting so many takes long, so the guest ends with them. */
