@@ -61,6 +61,12 @@
 /* Bytes of a command string, its NUL included. */
 #define USER_EVENT_MAX_COMMAND		512
 
+/*
+ * The same for a line of dynamic_events, which has one space in between where a
+ * command may have none: an event can be made again of the line that lists it.
+ */
+#define USER_EVENT_MAX_LISTED		(2 * USER_EVENT_MAX_COMMAND)
+
 /* Most bytes the declared fields of an event may take. */
 #define USER_EVENT_MAX_FIELDS_SIZE	SZ_64K
 
@@ -201,8 +207,8 @@ static u32 char_array_size(const char *type)
 
 	memcpy(digits, type, len);
 	digits[len] = '\0';
-	if (!isxdigit(digits[0]) ||
-	    kstrtou32(digits, str_has_prefix(digits, "0x") ? 16 : 10, &size))
+	/* "010" is 8 */
+	if (kstrtou32(digits, 0, &size))
 		return 0;
 
 	return size <= 1024 ? size : 0;
@@ -246,29 +252,20 @@ static bool misleads_filters(const char *word)
 	return says_location(word) || strstr(word, "cpumask_t");
 }
 
-/* For isalpha() and the like, the letters of Latin-1 are letters as well. */
-static bool is_ascii(const char *text)
+/*
+ * Field names and the words of types are shown in the format file, where tools
+ * parse them. What would end a string or a statement there is left out, all
+ * other graphic characters are in use by programs, UTF-8 as well.
+ */
+static bool is_good_word(const char *word)
 {
-	while (*text && isascii(*text))
-		text++;
-	return !*text;
-}
+	const char *c;
 
-static bool is_identifier(const char *word)
-{
-	return is_ascii(word) && is_good_name(word);
-}
-
-/* Words of a location's type: letters, digits, and what arrays need. */
-static bool is_type_word(const char *word)
-{
-	if (misleads_filters(word) || !is_ascii(word))
-		return false;
-
-	while (isalnum(*word) || *word == '_' || *word == '[' || *word == ']' ||
-	       *word == '*')
-		word++;
-	return !*word;
+	for (c = word; *c; c++) {
+		if (isascii(*c) && (!isgraph(*c) || strchr(";\"\\%", *c)))
+			return false;
+	}
+	return true;
 }
 
 /*
@@ -290,8 +287,8 @@ static int parse_struct(struct user_event_field *field, char *type, char *text)
 	const char *name = next_word(&text);
 	const char *size = next_word(&text);
 
-	if (!size || next_word(&text) || !is_identifier(tag) ||
-	    says_location(tag) || !isdigit(size[0]) || kstrtou32(size, 10, &field->size) ||
+	if (!size || next_word(&text) || !is_good_word(tag) ||
+	    says_location(tag) || kstrtou32(size, 10, &field->size) ||
 	    !field->size)
 		return -EINVAL;
 
@@ -304,19 +301,17 @@ static int parse_struct(struct user_event_field *field, char *type, char *text)
 static int parse_location(struct user_event_field *field, char *type, char *text)
 {
 	const char *word = next_word(&text);
-	const char *next = next_word(&text);
 
-	if (!next)
+	if (word && !strcmp(word, "unsigned")) {
+		append_word(type, word);
+		word = next_word(&text);
+	}
+	field->name = next_word(&text);
+	if (!field->name || next_word(&text) || !is_good_word(word) ||
+	    misleads_filters(word))
 		return -EINVAL;
 
-	for (; next; next = next_word(&text)) {
-		if (!is_type_word(word))
-			return -EINVAL;
-		append_word(type, word);
-		word = next;
-	}
-
-	field->name = word;
+	append_word(type, word);
 	field->size = sizeof(u32);
 	/* The same test as filter_assign_type(): its strings end in NUL. */
 	field->is_char = strstr(type, "char");
@@ -366,24 +361,19 @@ static int parse_field(struct user_event_field *field, char *text)
 		ret = parse_plain(field, type, text);
 	}
 
-	if (!ret && !is_identifier(field->name))
-		ret = -EINVAL;
-	return ret;
+	return ret ?: is_good_word(field->name) ? 0 : -EINVAL;
 }
 
-/* Names become directories, next to the files named here. */
+/* Names become directories. The ':' would start text flags, which there are none of. */
 static bool is_event_name(const char *name)
 {
 	const char *c;
 
 	for (c = name; *c; c++) {
-		if (!isgraph(*c) && isascii(*c))
-			return false;
-		if (*c == '/')
+		if (isascii(*c) && (!isgraph(*c) || *c == '/' || *c == ':'))
 			return false;
 	}
-	return c != name && strcmp(name, ".") && strcmp(name, "..") &&
-	       strcmp(name, "enable") && strcmp(name, "filter");
+	return c != name && c - name <= NAME_MAX && strcmp(name, ".") && strcmp(name, "..");
 }
 
 static int parse_fields(struct user_event_format *format, char *text)
@@ -394,10 +384,8 @@ static int parse_fields(struct user_event_format *format, char *text)
 	int ret;
 
 	while ((part = strsep(&text, ";"))) {
-		/* Nothing behind the last ';', or one ';' and no field at all */
-		if (is_blank(part) && is_blank(text ?: part) &&
-		    (!text || !format->nr_fields))
-			break;
+		if (is_blank(part))
+			continue;
 
 		field = &format->fields[format->nr_fields++];
 		ret = parse_field(field, part);
@@ -592,7 +580,7 @@ static struct user_event_format *format_parse(const char *command)
 	}
 
 	/* No text flag exists. */
-	if (!is_event_name(name) || strchr(name, ':'))
+	if (!is_event_name(name))
 		return ERR_PTR(-EINVAL);
 
 	format->name = name;
@@ -612,7 +600,7 @@ static struct user_event_format *format_parse(const char *command)
  * they leave the last reference to user_event_orphans, from where a work item
  * drops it, or before that anybody who registers, deletes or drops another.
  * An event that ftrace still points to, from an eprobe for example, waits
- * there as well.
+ * there as well, until ftrace calls class->released.
  *
  * A record in a buffer of ftrace has its event by type number only. So an event
  * that was ever recorded retires when it is destroyed:
@@ -815,6 +803,9 @@ static LIST_HEAD(user_events_shown);
 static LIST_HEAD(user_events_hidden);
 static unsigned int nr_shown, nr_hidden;
 
+/* For one of them that may be possible now. */
+static bool orphans_due;
+
 static struct user_event *event_of_call(struct trace_event_call *call)
 {
 	return container_of(call, struct user_event, call);
@@ -828,8 +819,10 @@ static struct list_head *user_event_get_fields(struct trace_event_call *call)
 /* Called by ftrace for each instance while there are no fields. */
 static int user_event_define_fields(struct trace_event_call *call)
 {
-	const struct user_event_format *format = event_of_call(call)->format;
+	struct user_event *event = event_of_call(call);
+	const struct user_event_format *format = event->format;
 	const struct user_event_field *field;
+	struct ftrace_event_field *shown;
 	int ret;
 
 	for (field = format->fields; field < format->fields + format->nr_fields; field++) {
@@ -838,6 +831,11 @@ static int user_event_define_fields(struct trace_event_call *call)
 					 field->type[0] != 'u', FILTER_OTHER);
 		if (ret)
 			return ret;
+
+		/* The latest is the first. Without its length an array shows as []. */
+		shown = list_first_entry(&event->fields, struct ftrace_event_field, link);
+		if (field->is_char && field->place == PLACE_INLINE)
+			shown->len = field->size;
 	}
 	return 0;
 }
@@ -1003,6 +1001,8 @@ static void put_orphans(void)
 
 	lockdep_assert_held(&event_mutex);
 
+	/* What ftrace lets go of from here on makes them due once more. */
+	smp_store_mb(orphans_due, false);
 	list_splice_init(&user_event_orphans, &orphans);
 	list_for_each_entry_safe(event, next, &orphans, orphan_link) {
 		list_del_init(&event->orphan_link);
@@ -1018,6 +1018,16 @@ static void orphan_work_fn(struct work_struct *work)
 
 static DECLARE_WORK(orphan_work, orphan_work_fn);
 
+/*
+ * An orphan may go. Also called by ftrace, for it has dropped its last
+ * reference to some event, with locks that differ.
+ */
+static void put_orphans_later(void)
+{
+	WRITE_ONCE(orphans_due, true);
+	schedule_work(&orphan_work);
+}
+
 /* Drop a reference from a callback of ftrace or perf on this very event. */
 static void user_event_put_later(struct user_event *event)
 {
@@ -1027,7 +1037,7 @@ static void user_event_put_later(struct user_event *event)
 		return;
 
 	list_add_tail(&event->orphan_link, &user_event_orphans);
-	schedule_work(&orphan_work);
+	put_orphans_later();
 }
 
 /**
@@ -1040,8 +1050,7 @@ static void user_event_put(struct user_event *event)
 {
 	bool dropped = refcount_dec_not_one(&event->refs);
 
-	/* What an orphan waited for may be gone by now. */
-	if (dropped && list_empty_careful(&user_event_orphans))
+	if (dropped && !READ_ONCE(orphans_due))
 		return;
 
 	guard(mutex)(&event_mutex);
@@ -1144,6 +1153,15 @@ static struct user_event *user_event_alloc(struct user_event_group *group,
 	return event;
 }
 
+/* The last 1/32 is for who may see to it that there is room again. */
+static bool is_full(const struct user_event_group *group)
+{
+	unsigned int max = READ_ONCE(user_events_max);
+
+	return group->nr_events >= max ||
+	       (group->nr_events >= max - max / 32 && !perfmon_capable());
+}
+
 /* Make an event of @format, which it takes over. The reference is the caller's. */
 static struct user_event *user_event_create(struct user_event_group *group,
 					    struct user_event_format *format, bool multi)
@@ -1153,7 +1171,7 @@ static struct user_event *user_event_create(struct user_event_group *group,
 
 	lockdep_assert_held(&event_mutex);
 
-	if (group->nr_events >= READ_ONCE(user_events_max)) {
+	if (is_full(group)) {
 		format_free(format);
 		return ERR_PTR(-EMFILE);
 	}
@@ -1234,6 +1252,17 @@ static struct user_event *user_event_get_locked(struct user_event_group *group,
 	return event;
 }
 
+/*
+ * Can the event have a directory? That of a single-format event stands beside
+ * the files of its system. A multi-format one is NAME.ID, with up to 16 digits.
+ */
+static bool is_directory_name(const char *name, bool multi)
+{
+	if (multi)
+		return strlen(name) + strlen(".") + 2 * sizeof(u64) <= NAME_MAX;
+	return strcmp(name, "enable") && strcmp(name, "filter");
+}
+
 /**
  * user_event_get - find or make an event
  * @group: group to look in
@@ -1250,14 +1279,16 @@ static struct user_event *user_event_get(struct user_event_group *group,
 {
 	struct user_event_format *format __free(user_event_format) =
 		format_parse(command);
+	bool multi = flags & USER_EVENT_REG_MULTI_FORMAT;
 	struct user_event *event;
 
 	if (IS_ERR(format))
 		return ERR_CAST(format);
+	if (!is_directory_name(format->name, multi))
+		return ERR_PTR(-EINVAL);
 
 	if (!(flags & USER_EVENT_REG_PERSIST)) {
-		event = user_event_find(group, format,
-					flags & USER_EVENT_REG_MULTI_FORMAT);
+		event = user_event_find(group, format, multi);
 		if (event && formats_match(event->format, format))
 			return event;
 		if (event)
@@ -2944,6 +2975,7 @@ static void class_init(struct trace_event_class *class, const char *system)
 	class->system = system;
 	class->reg = user_event_reg;
 	class->get_fields = user_event_get_fields;
+	class->released = put_orphans_later;
 	class->fields_array = user_event_fields_array;
 }
 
@@ -3841,14 +3873,17 @@ static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
 #define REG_FLAGS	(USER_EVENT_REG_PERSIST | USER_EVENT_REG_MULTI_FORMAT | \
 			 USER_EVENT_REG_REPORT_LOSS)
 
-/* The argument of an ioctl that starts with its size, as the caller knows it. */
-static int copy_sized_arg(void *arg, size_t size, const void __user *uarg)
+/*
+ * The argument of an ioctl that starts with its size, as the caller knows it: at
+ * least @first, which the struct had in its first version.
+ */
+static int copy_sized_arg(void *arg, size_t size, size_t first, const void __user *uarg)
 {
 	u32 usize;
 
 	if (get_user(usize, (const u32 __user *)uarg))
 		return -EFAULT;
-	if (usize < size)
+	if (usize < first)
 		return -EINVAL;
 	if (usize > PAGE_SIZE)
 		return -E2BIG;
@@ -3905,7 +3940,7 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 	char *command;
 	long ret;
 
-	ret = copy_sized_arg(&reg, sizeof(reg), uarg);
+	ret = copy_sized_arg(&reg, sizeof(reg), offsetofend(struct user_reg, write_index), uarg);
 	if (!ret)
 		ret = check_reg(&reg);
 	if (ret)
@@ -3949,7 +3984,8 @@ static long ioctl_unregister(const void __user *uarg)
 	struct user_unreg unreg;
 	int ret;
 
-	ret = copy_sized_arg(&unreg, sizeof(unreg), uarg);
+	ret = copy_sized_arg(&unreg, sizeof(unreg), offsetofend(struct user_unreg, disable_addr),
+			     uarg);
 	if (ret)
 		return ret;
 	if (unreg.__reserved || unreg.__reserved2)
@@ -4103,9 +4139,8 @@ static int user_events_release(struct inode *inode, struct file *file)
 	struct user_event_table *table;
 	unsigned int i;
 
-	/* The latest first, which is where ftrace begins to look for an event. */
 	table = rcu_dereference_protected(info->table, true);
-	for (i = table ? table->nr : 0; i--; ) {
+	for (i = 0; table && i < table->nr; i++) {
 		user_event_put(slot_event(table->slot[i]));
 		cond_resched();
 	}
@@ -4286,7 +4321,8 @@ static int dyn_create(const char *raw_command)
 	if (!perfmon_capable())
 		return -EPERM;
 	raw_command += strlen(USER_EVENTS_PREFIX);
-	if (strlen(raw_command) >= USER_EVENT_MAX_COMMAND)
+	raw_command += strspn(raw_command, USER_EVENT_SPACES);
+	if (strlen(raw_command) >= USER_EVENT_MAX_LISTED)
 		return -EINVAL;
 
 	event = user_event_get(&user_event_init_group, raw_command,
@@ -4342,20 +4378,23 @@ static int dyn_free(struct dyn_event *dyn_event)
 /* Do the words of a delete command say what the fields of the event do? */
 static bool args_match(const struct user_event_format *format, int argc, const char **argv)
 {
-	char command[USER_EVENT_MAX_COMMAND];
 	struct user_event_format *other;
-	size_t len;
+	size_t len, size = strlen(format->name) + 1;
+	char *command;
 	bool match;
 	int i;
 
-	len = append(command, sizeof(command), 0, "%s", format->name);
 	for (i = 0; i < argc; i++)
-		len = append(command, sizeof(command), len, " %s", argv[i]);
-	/* What is left of words that were cut may say something else. */
-	if (len >= sizeof(command))
+		size += strlen(argv[i]) + 1;
+	command = kmalloc(size, GFP_KERNEL);
+	if (!command)
 		return false;
 
+	len = append(command, size, 0, "%s", format->name);
+	for (i = 0; i < argc; i++)
+		len = append(command, size, len, " %s", argv[i]);
 	other = format_parse(command);
+	kfree(command);
 	if (IS_ERR(other))
 		return false;
 	match = formats_match(format, other);
@@ -4372,7 +4411,14 @@ static bool dyn_match(const char *system, const char *name, int argc,
 		return false;
 	if (strcmp(name, event->format->name) && strcmp(name, event->tracepoint.name))
 		return false;
-	return !argc || args_match(event->format, argc, argv);
+	if (argc)
+		return args_match(event->format, argc, argv);
+
+	/*
+	 * A mere name may be meant for another kind of event: it is no event of
+	 * a program, nor one that is more than its name.
+	 */
+	return system || (event->persistent && !event->format->nr_fields);
 }
 
 static struct dyn_event_operations user_event_dyn_ops = {

@@ -37,6 +37,8 @@ static const struct type types[] = {
 	{ "char[1024]", "", 1024, -1, "%s", "REC->f" },
 	{ "char[0x10]", "", 16, -1, "%s", "REC->f" },
 	{ "char[0x0400]", "", 1024, -1, "%s", "REC->f" },
+	{ "char[0X10]", "", 16, -1, "%s", "REC->f" },
+	{ "char[010]", "", 8, -1, "%s", "REC->f" },
 	{ "unsigned char[1]", "", 1, -1, "%s", "REC->f" },
 	{ "unsigned char[0x3ff]", "", 1023, -1, "%s", "REC->f" },
 	{ "__data_loc char[]", "", 4, -1, "%s", "__get_str(f)" },
@@ -49,6 +51,11 @@ static const struct type types[] = {
 	{ "struct timespec", " 16", 16, -1, "%llu", "REC->f" },
 	{ "struct a", " 1", 1, -1, "%llu", "REC->f" },
 	{ "struct big", " 3000", 3000, -1, "%llu", "REC->f" },
+	{ "struct ns::foo", " 8", 8, -1, "%llu", "REC->f" },
+	{ "struct foo<int>", " 8", 8, -1, "%llu", "REC->f" },
+	{ "struct foo*", " 8", 8, -1, "%llu", "REC->f" },
+	{ "struct \xc3\xa9", " 8", 8, -1, "%llu", "REC->f" },
+	{ "__rel_loc std::string", "", 4, -1, "%llu", "REC->f" },
 };
 
 FIXTURE(command) {
@@ -164,6 +171,17 @@ static int has_line(const char *text, const char *line)
 /* Where the fields of an event start. */
 #define FIRST_OFFSET 8
 
+/* Number in an array's type, and " f[N];" as its format shows it, else 0. */
+static long array_length(const char *type, char *shown, size_t size)
+{
+	const char *at = strchr(type, '[');
+	long length = at && *type != '_' ? strtol(at + 1, NULL, 0) : 0;
+
+	snprintf(shown, size, " f[%ld];", length);
+
+	return length;
+}
+
 UE_TEST_F(command, each_type)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
@@ -174,9 +192,6 @@ UE_TEST_F(command, each_type)
 		snprintf(name, sizeof(name), "cmd_type%zu", i);
 		snprintf(args, sizeof(args), "%s %s f%s; u8 after", name,
 			 type->name, type->size_arg);
-		snprintf(fmt, sizeof(fmt), "\"f=%s after=%%u\", %s, REC->after",
-			 type->fmt, type->arg);
-
 		ASSERT_EQ(0, ue_reg(self->fd, args, &self->word, bit, NULL))
 			TH_LOG("%s", args);
 		ASSERT_LT(0, ue_read(ue_event_file(name, "format"), self->text,
@@ -186,6 +201,9 @@ UE_TEST_F(command, each_type)
 						   &is_signed));
 		EXPECT_EQ(type->size, size)
 			TH_LOG("%s", args);
+		EXPECT_EQ(!!array_length(type->name, fmt, sizeof(fmt)),
+			  !!strstr(self->text, fmt))
+			TH_LOG("%s", self->text);
 		if (type->is_signed >= 0) {
 			EXPECT_EQ(type->is_signed, is_signed)
 				TH_LOG("%s", args);
@@ -193,6 +211,8 @@ UE_TEST_F(command, each_type)
 		EXPECT_EQ(FIRST_OFFSET + type->size,
 			  find_field(self->text, "after", &size, &is_signed));
 		EXPECT_EQ(1, size);
+		snprintf(fmt, sizeof(fmt), "\"f=%s after=%%u\", %s, REC->after",
+			 type->fmt, type->arg);
 		EXPECT_STREQ(fmt, print_fmt(self->text));
 
 		/* What it shows is what it was told. */
@@ -337,23 +357,28 @@ UE_TEST_F(command, refused)
 		"cmd_bad u32 a b",
 		"cmd_bad u32 a 4",
 		"cmd_bad char[4] a 4",
-		"cmd_bad __data_loc char[] a 4",
 		"cmd_bad struct s a x",
 		"cmd_bad struct s a 0x10",
 		"cmd_bad struct s a 16k",
 		"cmd_bad struct s a -16",
 		"cmd_bad struct s a 16 16",
 		"cmd_bad struct s a 99999999999",
+		"cmd_bad __data_loc char[] a 4",
+		"cmd_bad __data_loc const char * a",
 		/* separators */
-		"cmd_bad u32 a;;",
-		"cmd_bad u32 a; ;",
-		"cmd_bad u32 a;; u32 b",
 		"cmd_bad u32 a, u32 b",
 		"cmd_bad u32 a u32 b",
 		"cmd_bad u32\240a",
-		/* names of fields */
-		"cmd_bad u32 a-b",
-		"cmd_bad u32 \xe9",
+		/* names of fields and words of types: other parsers read them */
+		"cmd_bad u32 a\"b",
+		"cmd_bad u32 a\\b",
+		"cmd_bad u32 %s",
+		"cmd_bad u32 a\001b",
+		"cmd_bad u32 \177",
+		"cmd_bad struct %s a 4",
+		"cmd_bad struct \"s\" a 4",
+		"cmd_bad __data_loc %s a",
+		"cmd_bad __data_loc \\ a",
 		/* the last of several fields */
 		"cmd_bad u32 a; u32",
 		"cmd_bad u32 a; long b",
@@ -424,6 +449,9 @@ UE_TEST_F(command, same_event)
 		"cmd_same u32 a;char[8] b;struct s c 4;",
 		"cmd_same u32 a ; char[8] b ; struct s c 4 ; ",
 		"cmd_same u32 a  ;  char[8] b   ;struct s c 4",
+		"cmd_same u32 a;;char[8] b; ;struct s c 4",
+		"cmd_same ;u32 a;char[8] b;struct s c 4",
+		"cmd_same ; ;u32 a;char[8] b;struct s c 4;;",
 	};
 	int index;
 
@@ -456,11 +484,10 @@ UE_TEST_F(command, trailing_separator_without_fields)
 {
 	static const char * const same[] = {
 		"cmd_bare", "cmd_bare ", "cmd_bare;", "cmd_bare ;",
-		"cmd_bare ; ",
+		"cmd_bare ; ", "cmd_bare ;;", "cmd_bare ; ; ",
 	};
 	static const char * const bad[] = {
-		"cmd_bare;;", "cmd_bare; ;", "cmd_bare; u32 a",
-		"cmd_bare ; u32 a",
+		"cmd_bare; u32 a", "cmd_bare;u32 a",
 	};
 	int index;
 
@@ -495,6 +522,83 @@ UE_TEST_F(command, name_in_utf8)
 
 	ASSERT_EQ(0, ue_write("dynamic_events", "u:cmd_l\xc3\xa0 u32 a"));
 	EXPECT_EQ(0, ue_del(self->fd, "cmd_l\xc3\xa0"));
+}
+
+/* What programs call their fields, by which formats and filters find them. */
+UE_TEST_F(command, field_names)
+{
+	static const char * const names[] = {
+		"my-field", "my.field", "@timestamp", "a:b", "\xc3\xa9",
+		"\xc3\xa0", "a[4]", "1a", "4", "a,b", "(x)", "a/b", "a'b",
+		"$x", "*", "<>", "a=b", "{}", "#",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int size, is_signed;
+		char args[128];
+
+		snprintf(args, sizeof(args), "cmd_named u16 %s; u8 after",
+			 names[i]);
+		ASSERT_EQ(0, ue_reg(self->fd, args, &self->word, 0, NULL))
+			TH_LOG("'%s'", args);
+		ASSERT_LT(0, ue_read(ue_event_file("cmd_named", "format"),
+				     self->text, sizeof(self->text)));
+		EXPECT_EQ(FIRST_OFFSET, find_field(self->text, names[i], &size,
+						   &is_signed))
+			TH_LOG("%s", self->text);
+		EXPECT_EQ(2, size);
+		snprintf(args, sizeof(args),
+			 "\"%s=%%u after=%%u\", REC->%s, REC->after",
+			 names[i], names[i]);
+		EXPECT_STREQ(args, print_fmt(self->text));
+
+		snprintf(args, sizeof(args), "u:cmd_named u16 %s; u8 after",
+			 names[i]);
+		ASSERT_LT(0, ue_read("dynamic_events", self->text,
+				     sizeof(self->text)));
+		EXPECT_EQ(1, has_line(self->text, args));
+
+		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+		close(self->fd);
+		self->fd = ue_open();
+		ASSERT_LE(0, self->fd);
+	}
+}
+
+/* An event has a directory beside the files of its system. */
+UE_TEST_F(command, event_names)
+{
+	static const char * const clash[] = { "enable u32 a", "filter u32 a" };
+	char name[300];
+
+	for (size_t i = 0; i < ARRAY_SIZE(clash); i++) {
+		EXPECT_EQ(-EINVAL, try_command(clash[i]));
+		EXPECT_EQ(0, ue_reg_full(self->fd, clash[i],
+					 USER_EVENT_REG_MULTI_FORMAT,
+					 &self->word, 4, i, NULL));
+	}
+	EXPECT_EQ(2, ue_active());
+	EXPECT_EQ(0, unreg_bits(self->fd, &self->word, 2));
+
+	memset(name, 'n', sizeof(name));
+	name[256] = '\0';
+	EXPECT_EQ(-EINVAL, try_command(name));
+	EXPECT_EQ(-EINVAL, ue_reg_full(self->fd, name,
+				       USER_EVENT_REG_MULTI_FORMAT,
+				       &self->word, 4, 0, NULL));
+	name[255] = '\0';
+	EXPECT_EQ(0, ue_reg(self->fd, name, &self->word, 0, NULL));
+	EXPECT_EQ(1, ue_event_exists(name));
+	EXPECT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+
+	/* NAME.ID */
+	EXPECT_EQ(-EINVAL, ue_reg_full(self->fd, name,
+				       USER_EVENT_REG_MULTI_FORMAT,
+				       &self->word, 4, 0, NULL));
+	name[255 - 17] = '\0';
+	EXPECT_EQ(0, ue_reg_full(self->fd, name, USER_EVENT_REG_MULTI_FORMAT,
+				 &self->word, 4, 0, NULL));
+	EXPECT_EQ(0, ue_unreg(self->fd, &self->word, 0));
 }
 
 UE_TEST_F(command, other_fields)
@@ -709,10 +813,9 @@ UE_TEST_F(command, event_files)
 UE_TEST_F(command, dynamic_events)
 {
 	static const char * const remove[] = {
-		"-:cmd_dyn",
 		"-:user_events/cmd_dyn",
-		"!u:cmd_dyn",
 		"!u:user_events/cmd_dyn",
+		"-:user_events/cmd_dyn u32 a; char[20] b; struct s c 16",
 		"-:cmd_dyn u32 a; char[20] b; struct s c 16",
 		"!u:cmd_dyn u32 a; char[20] b; struct s c 16",
 	};
@@ -733,6 +836,9 @@ UE_TEST_F(command, dynamic_events)
 
 		EXPECT_EQ(-ENOENT, ue_write("dynamic_events", "-:cmd_dy"));
 		EXPECT_EQ(-ENOENT, ue_write("dynamic_events", "-:x/cmd_dyn"));
+		/* The name alone may be meant for an event of another kind. */
+		EXPECT_EQ(-ENOENT, ue_write("dynamic_events", "-:cmd_dyn"));
+		EXPECT_EQ(-ENOENT, ue_write("dynamic_events", "!u:cmd_dyn"));
 		EXPECT_EQ(-ENOENT, ue_write("dynamic_events",
 					    "-:cmd_dyn u32 a; char[21] b"));
 		EXPECT_EQ(1, ue_event_exists("cmd_dyn"));
@@ -797,15 +903,83 @@ UE_TEST_F(command, dynamic_events_in_use)
 			     sizeof(self->text)));
 	EXPECT_EQ(1, has_line(self->text,
 			      "u:cmd_used u64 a; __rel_loc char[] b"));
-	EXPECT_EQ(-EBUSY, ue_write("dynamic_events", "-:cmd_used"));
+	EXPECT_EQ(-EBUSY, ue_write("dynamic_events", "-:user_events/cmd_used"));
+	EXPECT_EQ(-EBUSY, ue_write("dynamic_events",
+				   "-:cmd_used u64 a; __rel_loc char[] b"));
 	EXPECT_EQ(1, ue_event_exists("cmd_used"));
 
 	ASSERT_EQ(0, ue_write("dynamic_events", "u:cmd_used2 u8 a"));
 	ASSERT_EQ(0, ue_switch("cmd_used2", 1));
-	EXPECT_EQ(-EBUSY, ue_write("dynamic_events", "-:cmd_used2"));
+	EXPECT_EQ(-EBUSY, ue_write("dynamic_events", "-:cmd_used2 u8 a"));
 	ASSERT_EQ(0, ue_switch("cmd_used2", 0));
-	EXPECT_EQ(0, ue_write("dynamic_events", "-:cmd_used2"));
+	EXPECT_EQ(0, ue_write("dynamic_events", "-:cmd_used2 u8 a"));
 	EXPECT_EQ(0, ue_event_exists("cmd_used2"));
+}
+
+/* What a program calls its event does not matter to who deletes a kprobe. */
+UE_TEST_F(command, dynamic_events_same_name)
+{
+	static const char * const fields[] = { "", " u32 a" };
+	char args[64];
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(fields); i++) {
+		bool first = i % 2;
+
+		if (first)
+			ASSERT_EQ(0, ue_write("dynamic_events",
+					      "p:kprobes/cmd_same do_exit"));
+		snprintf(args, sizeof(args), "cmd_same%s", fields[i / 2]);
+		ASSERT_EQ(0, ue_reg(self->fd, args, &self->word, 0, NULL));
+		if (!first)
+			ASSERT_EQ(0, ue_write("dynamic_events",
+					      "p:kprobes/cmd_same do_exit"));
+
+		EXPECT_EQ(0, ue_write("dynamic_events", "-:cmd_same"));
+		EXPECT_EQ(-ENOENT, ue_write("dynamic_events", "-:kprobes/cmd_same"));
+		EXPECT_EQ(1, ue_event_exists("cmd_same"));
+		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+		close(self->fd);
+		self->fd = ue_open();
+		ASSERT_LE(0, self->fd);
+	}
+}
+
+/* What an event is listed as, longer than its command, means that event. */
+UE_TEST_F(command, dynamic_events_listing)
+{
+	char args[512] = "cmd_list ", line[1024];
+	size_t len = strlen(args);
+
+	for (int i = 0; len < 500; i++)
+		len += sprintf(args + len, "%su8 %c%c", i ? ";" : "",
+			       'a' + i / 26, 'a' + i % 26);
+	for (int i = 0; i < 2; i++) {
+		ASSERT_EQ(0, ue_reg(self->fd, args, &self->word, 0, NULL));
+		ASSERT_LT(0, ue_read("dynamic_events", self->text,
+				     sizeof(self->text)));
+		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+		close(self->fd);
+		self->fd = ue_open();
+		ASSERT_LE(0, self->fd);
+		snprintf(line, sizeof(line), "%s", self->text);
+		line[strcspn(line, "\n")] = '\0';
+		ASSERT_LT(513, strlen(line));
+
+		ASSERT_EQ(0, ue_write("dynamic_events", line));
+		EXPECT_EQ(0, try_command(args));
+		memcpy(line, "-:", 2);
+		EXPECT_EQ(0, ue_write("dynamic_events", line));
+		EXPECT_EQ(0, ue_event_exists("cmd_list"));
+	}
+}
+
+UE_TEST_F(command, dynamic_events_spaces)
+{
+	EXPECT_EQ(0, ue_write("dynamic_events", "u: cmd_spaced u32 a"));
+	EXPECT_EQ(1, ue_event_exists("cmd_spaced"));
+	EXPECT_EQ(0, ue_write("dynamic_events", "u: \tcmd_spaced u32 a"));
+	EXPECT_EQ(1, ue_active());
+	EXPECT_EQ(0, ue_del(self->fd, "cmd_spaced"));
 }
 
 /* Text from user space is shown, and never used as a format. */

@@ -1199,7 +1199,7 @@ UE_TEST_F(fault, delete)
 
 static int call_dynamic_delete(struct context *ctx)
 {
-	return ue_write("dynamic_events", "-:fault_dyn");
+	return ue_write("dynamic_events", "-:user_events/fault_dyn");
 }
 
 UE_TEST_F(fault, dynamic_events_delete)
@@ -1214,7 +1214,7 @@ UE_TEST_F(fault, dynamic_events_delete)
 
 static int call_dynamic_delete_fields(struct context *ctx)
 {
-	int ret = ue_write("dynamic_events", "-:" PERSISTENT);
+	int ret = ue_write("dynamic_events", "-:user_events/" PERSISTENT);
 
 	/*
 	 * dynamic_events asks only whether an event is the one: without memory

@@ -55,7 +55,7 @@ static const char * const tokens[] = {
 	"unsigned long l", "void *p", "const char *s", "%s%n%s", "\"", "\\",
 	"/", "..", ".", "enable", "filter", "format", "id", "#", "\n", "\x01",
 	"\x7f", "\x80", "\xa0", "\xff", "$", "{}", "()", "held0", "held1",
-	"bool b", "float f", "char *s", "char s[4]", "u8[4] a", "common_pid",
+	"bool b", "float f", "char *s", "char s[4]", "a::b", "x<y>", "-", "@", "u8[4] a", "common_pid",
 };
 
 static const char * const broken_fields[] = {
@@ -63,8 +63,9 @@ static const char * const broken_fields[] = {
 	"struct x a 0", "struct x a -8", "struct x a 8x", "struct a",
 	"char[0] a", "char[1025] a", "char[] a", "char[0x401] a", "char[4 a",
 	"char[00000010] a", "char[ 4] a", "u8[4] a", "unsigned u8 a",
-	"unsigned a", "signed int a", "u32 a-b", "u32 a.b", "u32 1a",
-	"u32 a b", "u32 \xe9", "u32\240a", "u32 a[4]", "u32 *a",
+	"unsigned a", "signed int a", "u32 a\"b", "u32 %s", "u32 a\\b",
+	"u32 a b", "u32\240a", "u32 \177", "struct %s a 4",
+	"__rel_loc \"x a", "__data_loc const char* a",
 	"__data_loc", "__data_loc char[]",
 	"__rel_loc a", "__data_loc char[] a 4", "struct x a 4294967296",
 	"u65 a", "float a", "void *a", "struct x a 8 8", "U32 a",
@@ -183,7 +184,7 @@ static enum verdict make_command(struct rng *rng, char *to, bool broken)
 		if (i != at)
 			make_field(rng, to, i);
 		else
-			add(to, wrong == NO_FIELD ? ";u32 a" :
+			add(to, wrong == NO_FIELD ? "u32" :
 			    broken_fields[below(rng, ARRAY_SIZE(broken_fields))]);
 		add(to, random_space(rng));
 	}
@@ -350,14 +351,15 @@ static void check_round_trip(struct commands *c, const char *text, int index)
 
 /*
  * dynamic_events has to understand it in the same way, while the event is
- * there. It reads lines and has comments: nothing for strings with them.
+ * there. It reads lines, has comments, and takes spaces in front: nothing for
+ * strings with them.
  */
 static bool check_dynamic(const char *text, int expected)
 {
 	char line[COMMAND_ROOM + 2];
 	int ret;
 
-	if (strpbrk(text, "\n#"))
+	if (strpbrk(text, "\n#") || strchr(" \t\v\f\r", *text))
 		return false;
 
 	snprintf(line, sizeof(line), USER_EVENTS_PREFIX "%s", text);

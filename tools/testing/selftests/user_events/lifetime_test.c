@@ -546,13 +546,13 @@ UE_TEST_F(tracer, delete_line_at_once)
 		ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
 		ASSERT_EQ(0, close(self->fd));
 		EXPECT_EQ(-EBUSY, ue_write("dynamic_events",
-					   "-:life_traced_line"));
+					   "-:user_events/life_traced_line"));
 		EXPECT_EQ(-EBUSY, delete_all());
 		ASSERT_EQ(0, detach(&self->con, "life_traced_line"));
 
 		/* It may be gone already. */
 		ret = i & 1 ? delete_all() :
-			      ue_write("dynamic_events", "-:life_traced_line");
+			      ue_write("dynamic_events", "-:user_events/life_traced_line");
 		EXPECT_TRUE(!ret || (!(i & 1) && ret == -ENOENT))
 			TH_LOG("round %d: %d", i, ret);
 		EXPECT_EQ(0, ue_event_exists("life_traced_line"));
@@ -580,11 +580,31 @@ UE_TEST_F(lifetime, delete_all)
 	EXPECT_EQ(0, ue_active());
 }
 
-/* An eprobe holds the event, and nothing says when it is gone. */
+/* An event that only an eprobe has kept goes when that does, untouched. */
+UE_TEST_F(lifetime, eprobe_is_last)
+{
+	int ret;
+
+	ASSERT_EQ(0, ue_reg(self->fd, "life_kept u32 a", &self->word, 0, NULL));
+	ret = ue_write("dynamic_events", "e:life/kept user_events/life_kept a=$a:u32");
+	ASSERT_EQ(0, ue_unreg(self->fd, &self->word, 0));
+	close(self->fd);
+	if (ret == -EINVAL)
+		SKIP(return, "no eprobes");
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(1, ue_event_exists("life_kept"));
+	ASSERT_EQ(0, ue_write("dynamic_events", "-:life/kept"));
+
+	/* Nobody asks for it. The test ends by its time limit if it stays. */
+	while (ue_event_exists("life_kept"))
+		usleep(10000);
+}
+
+/* An eprobe holds the event, which is free as soon as that is gone. */
 UE_TEST_F(lifetime, delete_after_eprobe)
 {
 	static const char * const lines[] = {
-		"-:life_probed", "-:user_events/life_probed u32 a", NULL,
+		"-:life_probed u32 a", "-:user_events/life_probed", NULL,
 	};
 	int ret;
 
@@ -602,12 +622,13 @@ UE_TEST_F(lifetime, delete_after_eprobe)
 			SKIP(return, "no eprobes");
 		ASSERT_EQ(0, ret);
 
-		EXPECT_EQ(-EBUSY, ue_write("dynamic_events", "-:life_probed"));
+		EXPECT_EQ(-EBUSY, ue_write("dynamic_events", "-:life_probed u32 a"));
 		EXPECT_EQ(-EBUSY, delete_all());
 		ASSERT_EQ(0, ue_write("dynamic_events", "-:life/eprobe"));
-		EXPECT_EQ(1, ue_event_exists("life_probed"));
-		EXPECT_EQ(0, lines[i] ? ue_write("dynamic_events", lines[i]) :
-			     delete_all());
+		ret = lines[i] ? ue_write("dynamic_events", lines[i]) :
+		      delete_all();
+		/* Or it has gone already. */
+		EXPECT_TRUE(!ret || (lines[i] && ret == -ENOENT));
 		EXPECT_EQ(0, ue_event_exists("life_probed"));
 	}
 	EXPECT_EQ(0, ue_active());
@@ -906,6 +927,46 @@ UE_TEST_F(lifetime, max_reached)
 	ASSERT_EQ(0, ue_write(UE_MAX, "2"));
 	EXPECT_EQ(0, ue_reg(self->fd, "life_max5", &self->word, 6, NULL));
 	EXPECT_EQ(-EMFILE, ue_reg(self->fd, "life_max6", &self->word, 7, NULL));
+}
+
+/* Registers until there are no more; returns how many, or an error. */
+static int fill(int fd, const char *prefix, uint32_t *word)
+{
+	char args[64];
+	int ret, nr = 0;
+
+	do {
+		snprintf(args, sizeof(args), "%s%d", prefix, nr);
+		ret = ue_reg(fd, args, word, 0, NULL);
+		if (!ret)
+			ret = ue_unreg(fd, word, 0);
+	} while (!ret && ++nr < 1000);
+
+	return ret == -EMFILE ? nr : ret;
+}
+
+/* The last 1/32 cannot be taken by programs without CAP_PERFMON. */
+UE_TEST_F(lifetime, max_reserve)
+{
+	uint32_t word = 0;
+	pid_t pid;
+	int fd;
+
+	ASSERT_EQ(0, ue_write(UE_MAX, "100"));
+	fd = ue_open();
+	ASSERT_LE(0, fd);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (setresuid(65534, 65534, 65534))
+			_exit(-1);
+		_exit(fill(fd, "life_user", &word));
+	}
+	EXPECT_EQ(97, ue_wait(pid));
+	EXPECT_EQ(97, ue_active());
+	EXPECT_EQ(3, fill(self->fd, "life_root", &word));
+	EXPECT_EQ(100, ue_active());
+	close(fd);
 }
 
 /* The status is a list of lines, an empty line, and two numbers. */

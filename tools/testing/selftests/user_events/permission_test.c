@@ -246,7 +246,7 @@ static int is_not_perfmon(struct context *ctx, int fd)
 	CHECK(ue_del(fd, "perm_new") == -ENOENT);
 	CHECK(write(ctx->dynamic, "u:perm_new u32 a", 16) == -1 &&
 	      errno == EPERM);
-	CHECK(write(ctx->dynamic, "-:perm_idle", 11) == -1 && errno == EPERM);
+	CHECK(write(ctx->dynamic, "-:user_events/perm_idle", 23) == -1 && errno == EPERM);
 
 	return ctx->line;
 }
@@ -325,7 +325,7 @@ static int member_is_perfmon(struct context *ctx)
 	CHECK(!ue_unreg(fd, word, 0));
 	CHECK(!ue_del(fd, "perm_idle"));
 	CHECK(write(ctx->dynamic, "u:perm_idle", 11) == 11);
-	CHECK(write(ctx->dynamic, "-:perm_idle", 11) == 11);
+	CHECK(write(ctx->dynamic, "-:user_events/perm_idle", 23) == 23);
 
 	/* That is all it stands for. */
 	CHECK(open_is("user_events_status", O_RDONLY, -EACCES));
@@ -783,6 +783,55 @@ FIXTURE_TEARDOWN_PARENT(memory)
 	EXPECT_EQ(0, umount(ctx->cgroup));
 	EXPECT_EQ(0, rmdir(ctx->cgroup));
 	EXPECT_EQ(0, ue_sweep());
+}
+
+/* Registers events of 70 fields, and keeps them until it is told. */
+static int registers_fields(struct context *ctx)
+{
+	int fd = ue_open();
+
+	for (int i = 0; i < 500; i++) {
+		char args[512];
+		int len = sprintf(args, "perm%d ", i);
+
+		for (int field = 0; field < 70; field++)
+			len += sprintf(args + len, "u8 f%d;", field);
+		if (ue_reg(fd, args, ctx->words, 0, NULL) ||
+		    ue_unreg(fd, ctx->words, 0))
+			return 1;
+	}
+
+	return tell(ctx->sock[1]) || hear(ctx->sock[1]) ? 2 : 0;
+}
+
+/* What an event takes is charged to who makes it, to nearly all of it. */
+UE_TEST_F(memory, of_events)
+{
+	struct context *ctx = &self->ctx;
+	long long before, grown, charged;
+	char text[32];
+	pid_t pid;
+
+	ASSERT_EQ(0, ue_write(cgroup_file(ctx, "memory.max"), "max"));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (hear(ctx->sock[1]))
+			_exit(3);
+		_exit(registers_fields(ctx));
+	}
+	snprintf(text, sizeof(text), "%d", pid);
+	ASSERT_EQ(0, ue_write(cgroup_file(ctx, "cgroup.procs"), text));
+	before = file_number("/proc/meminfo", "\nSlab:");
+	ASSERT_EQ(0, tell(ctx->sock[0]));
+	ASSERT_EQ(0, hear(ctx->sock[0]));
+	EXPECT_EQ(500, ue_active());
+	grown = (file_number("/proc/meminfo", "\nSlab:") - before) * 1024;
+	charged = file_number(cgroup_file(ctx, "memory.stat"), "\nslab ");
+	EXPECT_LT(grown * 9 / 10, charged)
+		TH_LOG("%lld of %lld bytes", charged, grown);
+	ASSERT_EQ(0, tell(ctx->sock[0]));
+	EXPECT_EQ(0, ue_wait(pid));
 }
 
 /*
