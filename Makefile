@@ -6,6 +6,7 @@
 # ROUNDS	percent of the rounds that the tests of races go through (default: all)
 # BENCH	benchmarks of bench/rows (default: all)
 # SEED, COMMANDS, STEPS	of the fuzzer
+# SEED, COMMANDS, SESSIONS	of the comparison with the base, SESSION= a file with one
 
 ARCH ?= x86_64
 CONFIG ?=
@@ -13,7 +14,9 @@ SUITES ?=
 ROUNDS ?= 100
 BENCH ?=
 SEED ?= 1
-COMMANDS ?= 2000000
+COMMANDS ?=
+SESSIONS ?=
+SESSION ?=
 STEPS ?= 200000
 name = $(if $(CONFIG),$(CONFIG)-)$(ARCH)
 
@@ -29,12 +32,13 @@ help:
 	@echo 'make baseline  build the untouched base as build/baseline-$(ARCH)/bzImage'
 	@echo 'make bench     count what user events cost, on the base and on ours'
 	@echo 'make sizes     write payloads of every size, on the base and on ours'
+	@echo 'make diff      play the same sessions on the base and on ours, and compare'
 	@echo 'make patch     write build/user_events-6.12.patch'
 	@echo 'make clean     remove build/'
 	@echo
 	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov) and ARCH= (s390x, i386,'
 	@echo 'arm64), test takes SUITES= and ROUNDS= (percent of those of races), fuzz'
-	@echo 'takes SEED=, COMMANDS= and STEPS='
+	@echo 'takes SEED=, COMMANDS= and STEPS=, diff takes SEED=, COMMANDS= and SESSIONS='
 
 run:
 	@qemu/run.sh $(name)
@@ -46,7 +50,7 @@ test:
 	@qemu/test.sh -r $(ROUNDS) $(name) $(SUITES)
 
 fuzz:
-	@qemu/fuzz.sh $(or $(CONFIG),debug)-$(ARCH) $(SEED) $(COMMANDS) $(STEPS)
+	@qemu/fuzz.sh $(or $(CONFIG),debug)-$(ARCH) $(SEED) $(or $(COMMANDS),2000000) $(STEPS)
 
 check:
 	@qemu/check.sh
@@ -72,10 +76,13 @@ bench:
 sizes:
 	@bench/sizes.sh
 
+diff:
+	@diff/diff.sh -s $(SEED) -c $(or $(COMMANDS),100000) -n $(or $(SESSIONS),10000) $(SESSION)
+
 patch:
 	@qemu/patch.sh
 
 clean:
 	rm -rf build
 
-.PHONY: help run bpf test fuzz check shell tree kernel baseline bench sizes patch clean
+.PHONY: help run bpf test fuzz check shell tree kernel baseline bench sizes diff patch clean

@@ -32,7 +32,7 @@ step()
 }
 
 cd "$top" || exit
-files=$(our_files Documentation include kernel samples tools bench qemu .ci \
+files=$(our_files Documentation include kernel samples tools bench diff qemu .ci \
 	Makefile README.md)
 sources=$(echo "$files" | grep -E '^(include|kernel|samples|tools)/.*\.[ch]$')
 # shellcheck disable=SC2086 # a list of names
