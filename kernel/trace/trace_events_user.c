@@ -23,6 +23,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/bpf.h>
 #include <linux/compat.h>
+#include <linux/cred.h>
 #include <linux/ctype.h>
 #include <linux/fs.h>
 #include <linux/hashtable.h>
@@ -1655,6 +1656,7 @@ struct user_event_faulter {
  * struct user_event_mm - owner: what an address space registered
  * @mm: address space, which points here; holds mm_count
  * @user: whose faults those of this memory are
+ * @cred: of the task that registered or forked; a file system may answer nobody else
  * @lock: held to change or copy @set
  * @set: NULL once the last process is gone; changes as set->owners does
  * @set_link: in set->owners
@@ -1670,6 +1672,7 @@ struct user_event_faulter {
 struct user_event_mm {
 	struct mm_struct		*mm;
 	struct user_event_faulter	*user;
+	const struct cred		*cred;
 	struct mutex			lock;	/* changes and copies of the set */
 	struct user_event_set		*set;
 	struct list_head		set_link;
@@ -2100,6 +2103,7 @@ static void owner_put(struct user_event_mm *owner)
 		return;
 
 	faulter_put(owner->user);
+	put_cred(owner->cred);
 	mmdrop(owner->mm);
 	kmem_cache_free(owner_cache, owner);
 }
@@ -2265,6 +2269,7 @@ static int next_fault(struct user_event_mm *owner, struct user_event_missed *mis
 static void owner_fault_work(struct work_struct *work)
 {
 	struct user_event_mm *owner = container_of(work, struct user_event_mm, fault_work);
+	const struct cred *old_cred = override_creds(owner->cred);
 	struct user_event_missed missed = {};
 	unsigned int attempt = 0;
 	u64 last = 0;
@@ -2287,6 +2292,7 @@ static void owner_fault_work(struct work_struct *work)
 		mmput(owner->mm);
 
 		if (ret == -EBUSY && owner->lane == FAULTS_AT_ONCE) {
+			revert_creds(old_cred);
 			fault_end(owner);
 			fault_begin(owner, FAULTS_AND_WAITS);
 			return;
@@ -2297,6 +2303,7 @@ static void owner_fault_work(struct work_struct *work)
 		if (ret)
 			give_up_word(owner, &missed);
 	}
+	revert_creds(old_cred);
 	fault_end(owner);
 	owner_put(owner);
 }
@@ -2422,6 +2429,7 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	}
 	mmgrab(mm);
 	owner->mm = mm;
+	owner->cred = get_current_cred();
 	mutex_init(&owner->lock);
 	refcount_set(&owner->refs, 1);
 	INIT_LIST_HEAD(&owner->set_link);
@@ -3060,6 +3068,7 @@ struct user_event_table {
  * @group: group of the file
  * @lock: serializes changes of the index table, and @pages
  * @table: events by write index; the file keeps each of them
+ * @reserved: indexes that the table has room for besides those in use
  * @indexes: write index by the id of the event
  * @pages: pages of enable words, NULL until the first mmap
  */
@@ -3067,6 +3076,7 @@ struct user_event_file {
 	struct user_event_group		*group;
 	struct mutex			lock;	/* changes of what follows */
 	struct user_event_table __rcu	*table;
+	unsigned int			reserved;
 	struct xarray			indexes;
 	struct user_event_pages		*pages;
 };
@@ -3089,47 +3099,101 @@ static struct user_event *slot_event(unsigned long slot)
 	return (struct user_event *)(slot & ~SLOT_REPORT);
 }
 
-static int table_grow(struct user_event_file *info, struct user_event_table *old)
+static struct user_event_table *file_table(struct user_event_file *info)
 {
-	struct user_event_table *new;
+	return rcu_dereference_protected(info->table, lockdep_is_held(&info->lock));
+}
+
+/* Reserve one index more in the table, or in @fresh, with which it changes places. */
+static bool table_reserve(struct user_event_file *info, struct user_event_table **fresh)
+{
+	struct user_event_table *table = file_table(info), *new = *fresh;
+
+	if (table && table->nr + info->reserved < table->capacity) {
+		info->reserved++;
+		return true;
+	}
+	if (!new || (table && new->capacity <= table->capacity))
+		return false;
+
+	if (table) {
+		memcpy(new->slot, table->slot, table->nr * sizeof(table->slot[0]));
+		new->nr = table->nr;
+	}
+	rcu_assign_pointer(info->table, new);
+	*fresh = NULL;
+	if (table)
+		kvfree_rcu(table, rcu);
+	info->reserved++;
+	return true;
+}
+
+/**
+ * file_prepare_index - have the memory for a write index
+ * @info: open file
+ * @id: number of the event
+ *
+ * Is followed by file_add_event() or file_cancel_index().
+ *
+ * Context: process context. The lock is not held where memory may be waited for,
+ * as other processes may have the same open file.
+ * Return: 0 or -ENOMEM.
+ */
+static int file_prepare_index(struct user_event_file *info, unsigned long id)
+{
+	struct user_event_table *fresh = NULL;
+	bool reserved;
 	size_t size;
 
-	/* A power of two with the head, which is what the allocator makes of it. */
-	size = old ? 2 * struct_size(old, slot, old->capacity) : 64;
-	new = kvmalloc(size, GFP_KERNEL_ACCOUNT);
-	if (!new)
+	if (xa_reserve(&info->indexes, id, GFP_KERNEL_ACCOUNT))
 		return -ENOMEM;
 
-	new->nr = old ? old->nr : 0;
-	new->capacity = (size - sizeof(*new)) / sizeof(new->slot[0]);
-	if (old)
-		memcpy(new->slot, old->slot, old->nr * sizeof(old->slot[0]));
-	rcu_assign_pointer(info->table, new);
-	if (old)
-		kvfree_rcu(old, rcu);
-	return 0;
+	for (;;) {
+		scoped_guard(mutex, &info->lock) {
+			reserved = table_reserve(info, &fresh);
+			/* A power of two with the head, which the allocator has. */
+			size = file_table(info) ? 2 * struct_size(fresh, slot,
+				file_table(info)->capacity) : 64;
+		}
+		kvfree(fresh);
+		if (reserved)
+			return 0;
+
+		fresh = kvmalloc(size, GFP_KERNEL_ACCOUNT);
+		if (!fresh)
+			return -ENOMEM;
+		fresh->nr = 0;
+		fresh->capacity = (size - sizeof(*fresh)) / sizeof(fresh->slot[0]);
+	}
+}
+
+static void file_cancel_index(struct user_event_file *info)
+{
+	guard(mutex)(&info->lock);
+	info->reserved--;
 }
 
 /**
  * file_add_event - find or make the write index of an event
- * @info: open file
+ * @info: open file, where file_prepare_index() has been for @event
  * @event: event; a new index takes a reference of its own
  * @report: writes through the index report losses from now on
  *
  * Context: process context.
- * Return: index, or -ENOMEM.
+ * Return: index.
  */
-static int file_add_event(struct user_event_file *info, struct user_event *event,
+static u32 file_add_event(struct user_event_file *info, struct user_event *event,
 			  bool report)
 {
 	unsigned long id = event->call.event.type;
 	struct user_event_table *table;
-	unsigned int index;
 	void *known;
+	u32 index;
 
 	guard(mutex)(&info->lock);
 
-	table = rcu_dereference_protected(info->table, lockdep_is_held(&info->lock));
+	info->reserved--;
+	table = file_table(info);
 	known = xa_load(&info->indexes, id);
 	if (known) {
 		index = xa_to_value(known);
@@ -3138,16 +3202,8 @@ static int file_add_event(struct user_event_file *info, struct user_event *event
 		return index;
 	}
 
-	if (!table || table->nr == table->capacity) {
-		if (table_grow(info, table))
-			return -ENOMEM;
-		table = rcu_dereference_protected(info->table,
-						  lockdep_is_held(&info->lock));
-	}
 	index = table->nr;
-	if (xa_err(xa_store(&info->indexes, id, xa_mk_value(index), GFP_KERNEL_ACCOUNT)))
-		return -ENOMEM;
-
+	xa_store(&info->indexes, id, xa_mk_value(index), GFP_NOWAIT);
 	refcount_inc(&event->refs);
 	table->slot[index] = (unsigned long)event | (report ? SLOT_REPORT : 0);
 	/* Pairs with file_slot(), which finds the slot filled. */
@@ -3908,29 +3964,34 @@ static int check_reg(const struct user_reg *reg)
 	return 0;
 }
 
+/*
+ * The last step that can fail is the one that registers the bit: then all else is
+ * done already, but to tell the index. If the program takes the memory for that
+ * away meanwhile, it has done so after the call.
+ */
 static long register_event(struct user_event_file *info, struct user_event *event,
 			   const struct user_reg *reg, void __user *uarg)
 {
-	struct user_event_key key = { .addr = reg->enable_addr, .bit = reg->enable_bit };
 	u32 __user *result = uarg + offsetof(struct user_reg, write_index);
-	int index;
+	u32 index;
 	int ret;
 
-	/* An index is not taken back: see that it can be told, change nothing. */
+	/* That it can be told is seen before, and changes nothing. */
 	if (put_user(reg->write_index, result))
 		return -EFAULT;
 
-	ret = register_enabler(event, reg);
+	ret = file_prepare_index(info, event->call.event.type);
 	if (ret)
 		return ret;
 
+	ret = register_enabler(event, reg);
+	if (ret) {
+		file_cancel_index(info);
+		return ret;
+	}
 	index = file_add_event(info, event, reg->flags & USER_EVENT_REG_REPORT_LOSS);
-	ret = index < 0 ? index : 0;
-	if (!ret && put_user(index, result))
-		ret = -EFAULT;
-	if (ret)
-		unregister_enabler(&key);
-	return ret;
+	put_user(index, result);
+	return 0;
 }
 
 static long ioctl_register(struct user_event_file *info, void __user *uarg)

@@ -133,7 +133,6 @@ static const struct bad_case bad_cases[] = {
 	{ "unsigned without a type", "e unsigned a" },
 	{ "unsigned s8", "e unsigned s8 a" },
 	{ "pointer", "e char * a" },
-	{ "pointer without a space", "e char *a" },
 	{ "array of int", "e int[4] a" },
 	{ "size for a plain type", "e u32 a 4" },
 	{ "size for an array", "e char[4] a 4" },

@@ -988,4 +988,69 @@ UE_TEST_F(lock, held_for_writing)
 		TH_LOG("the number is of the exit in lock_process()");
 }
 
+/* The calling process: root of a user namespace that a user without rights made. */
+static int enter_user_namespace(void)
+{
+	int ret = setresgid(1000, 1000, 1000) || setresuid(1000, 1000, 1000) ||
+		  prctl(PR_SET_DUMPABLE, 1) ||
+		  unshare(CLONE_NEWUSER | CLONE_NEWNS);
+
+	return ret ? -errno : ue_write("/proc/self/setgroups", "deny") ?:
+	       ue_write("/proc/self/uid_map", "0 1000 1") ?:
+	       ue_write("/proc/self/gid_map", "0 1000 1");
+}
+
+static void held_in_a_namespace(struct context *ctx, const char *event)
+{
+	struct held held;
+
+	if (enter_user_namespace())
+		_exit(1);
+	if (fuse_mount(ctx) || held_map(&held, ctx, BY_FUSE))
+		_exit(2);
+	if (ue_reg(ctx->fd, event, (uint32_t *)held.page, 9, NULL) ||
+	    held_hold(&held))
+		_exit(3);
+	if (tell(ctx->sock[1]) || hear(ctx->sock[1]))
+		_exit(4);
+	wait_word((uint32_t *)held.page, 1U << 9);
+	_exit(0);
+}
+
+FIXTURE(space) {
+	struct context ctx;
+	struct stat device;
+};
+
+FIXTURE_SETUP(space)
+{
+	UE_REQUIRE();
+	ASSERT_EQ(0, context_init(&self->ctx, BY_USERFAULTFD));
+	ASSERT_EQ(0, stat("/dev/fuse", &self->device));
+	ASSERT_EQ(0, chmod("/dev/fuse", 0666));
+}
+
+FIXTURE_TEARDOWN_PARENT(space)
+{
+	EXPECT_EQ(0, chmod("/dev/fuse", self->device.st_mode));
+	EXPECT_EQ(0, ue_sweep());
+}
+
+/* A file system that answers its own namespace alone: the word follows. */
+UE_TEST_F(space, fuse)
+{
+	pid_t pid = fork_child();
+
+	ASSERT_LE(0, pid);
+	if (!pid)
+		held_in_a_namespace(&self->ctx, "hold_space");
+	close(self->ctx.sock[1]);
+	ASSERT_EQ(0, hear(self->ctx.sock[0]));
+	ASSERT_EQ(0, ue_switch("hold_space", 1));
+	ASSERT_EQ(0, tell(self->ctx.sock[0]));
+	EXPECT_EQ(0, ue_wait(pid))
+		TH_LOG("the number is of the exit in held_in_a_namespace()");
+	ASSERT_EQ(0, ue_switch("hold_space", 0));
+}
+
 TEST_HARNESS_MAIN

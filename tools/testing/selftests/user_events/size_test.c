@@ -270,6 +270,9 @@ static void try_size(struct __test_metadata *_metadata,
 		takes = sample <= PERF_SAMPLE_MAX &&
 			sample + LOST_SIZE < pf->size;
 		refuses = sample > PERF_SAMPLE_MAX || sample >= pf->size;
+		/* Nothing else need be in a ring that overwrites itself. */
+		if (which == PERF_BACKWARD)
+			refuses = sample > PERF_SAMPLE_MAX || sample > pf->size;
 
 		/* How much more is in a sample is perf's business. */
 		if (which & (PERF_FAT | PERF_STACK))
