@@ -1041,6 +1041,26 @@ static void clean_up(void)
 	put_file("trace", "", 0, O_TRUNC);
 }
 
+/*
+ * A program has its first registration before it has threads and children: what
+ * those have of each other's is one of the differences.
+ */
+static void register_first(void)
+{
+	static uint32_t word;
+	struct user_reg reg = {
+		.size = sizeof(reg),
+		.enable_size = sizeof(word),
+		.enable_addr = (uintptr_t)&word,
+		.name_args = (uintptr_t)"first",
+	};
+	int fd = open(DATA, O_RDWR);
+
+	if (fd < 0 || ioctl(fd, DIAG_IOCSREG, &reg))
+		die("first registration");
+	close(fd);
+}
+
 static void play_session(const char *name)
 {
 	int status;
@@ -1053,6 +1073,8 @@ static void play_session(const char *name)
 		die("fork");
 	if (!pid) {
 		map_memory();
+		if (strncmp(lines[0], "command ", 8))
+			register_first();
 		play(0, "");
 		fflush(stdout);
 		_exit(0);

@@ -3322,8 +3322,7 @@ static enum event_trigger_type run_triggers(struct trace_event_file *file,
  * deliver_file() where there are triggers, a filter or a list of pids. All of
  * them look at the record as staged: behind it in the buffer are other records.
  *
- *   1. Triggers that ask for nothing run first, as for any event: traceoff keeps
- *      the record out, traceon lets it in.
+ *   1. Triggers that ask for nothing run first, as for any event.
  *   2. Who wants the record? If the instance does, is there room?
  *   3. If not, a writer that is told so will try again: no trigger has run yet,
  *      nor does one.

@@ -833,7 +833,7 @@ UE_TEST_F(retired, clears_nothing)
 
 	ASSERT_LT(0, record_and_go(&self->ft, GONE_ARGS, USER_EVENT_REG_PERSIST, &gone,
 				   sizeof(gone)));
-	ASSERT_EQ(0, ue_write("dynamic_events", "-:retired_gone"));
+	ASSERT_EQ(0, ue_write("dynamic_events", "-:user_events/retired_gone"));
 	EXPECT_FALSE(ue_event_exists("retired_gone"));
 	ASSERT_LT(0, trace_text(self));
 	EXPECT_NE(NULL, strstr(self->text, GONE_TEXT))
@@ -866,7 +866,7 @@ UE_TEST_F(retired, injected)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(5, write(fd, "a = 7", 5));
 	close(fd);
-	ASSERT_EQ(0, ue_write("dynamic_events", "-:retired_inj"));
+	ASSERT_EQ(0, ue_write("dynamic_events", "-:user_events/retired_inj"));
 	ASSERT_EQ(0, ue_write("dynamic_events", "u:retired_dyn u32 b"));
 	EXPECT_NE(id, event_id("retired_dyn"));
 	ASSERT_LT(0, trace_text(self));

@@ -204,7 +204,12 @@ static int backward_got(struct pf *pf, const void *payload, size_t size)
 	if (!head)
 		return 0;
 
+	/* What was lost before is told in front of it. */
 	pf_peek(pf, head, &header, sizeof(header));
+	if (header.type == PERF_RECORD_LOST) {
+		head += header.size;
+		pf_peek(pf, head, &header, sizeof(header));
+	}
 	if (header.type != PERF_RECORD_SAMPLE || header.size > pf->size)
 		return -EBADMSG;
 
