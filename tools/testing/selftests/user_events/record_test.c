@@ -846,7 +846,7 @@ UE_TEST_F(retired, clears_nothing)
 	EXPECT_NE(0, ue_write("dynamic_events", "-:retired_next"));
 	EXPECT_NE(0, ue_write("dynamic_events", "-:retired_nothing"));
 	ASSERT_EQ(0, ue_write("dynamic_events", "u:retired_dyn u32 a"));
-	ASSERT_EQ(0, ue_write("dynamic_events", "-:retired_dyn"));
+	ASSERT_EQ(0, ue_write("dynamic_events", "-:user_events/retired_dyn"));
 	ASSERT_LT(0, trace_text(self));
 	EXPECT_NE(NULL, strstr(self->text, GONE_TEXT))
 		TH_LOG("%s", self->text);
@@ -872,7 +872,7 @@ UE_TEST_F(retired, injected)
 	ASSERT_LT(0, trace_text(self));
 	EXPECT_NE(NULL, strstr(self->text, "retired_inj: a=0x7 (7)"))
 		TH_LOG("%s", self->text);
-	ASSERT_EQ(0, ue_write("dynamic_events", "-:retired_dyn"));
+	ASSERT_EQ(0, ue_write("dynamic_events", "-:user_events/retired_dyn"));
 }
 
 TEST_HARNESS_MAIN
