@@ -1047,7 +1047,7 @@ static void clean_up(void)
  */
 static void register_first(void)
 {
-	static uint32_t word;
+	static unsigned int word;
 	struct user_reg reg = {
 		.size = sizeof(reg),
 		.enable_size = sizeof(word),

@@ -1685,7 +1685,6 @@ struct user_event_mm {
 	bool				faulting;
 };
 
-
 /**
  * struct user_event_missed - a late word that could not be written
  * @addr: address of the word
@@ -2040,8 +2039,9 @@ static struct user_event_faulter *faulter_get(u64 who)
 {
 	struct user_event_faulter *user, *fresh;
 
-	scoped_guard(spinlock, &faults_lock)
-		user = faulter_find(who);
+	spin_lock(&faults_lock);
+	user = faulter_find(who);
+	spin_unlock(&faults_lock);
 	if (user)
 		return user;
 
@@ -2053,22 +2053,28 @@ static struct user_event_faulter *faulter_get(u64 who)
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AT_ONCE].waiting);
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AND_WAITS].waiting);
 
-	guard(spinlock)(&faults_lock);
+	spin_lock(&faults_lock);
 	user = faulter_find(who);
-	if (user)
-		kfree(fresh);
-	else
+	if (!user)
 		hash_add(user_event_faulters, &fresh->node, who);
-	return user ?: fresh;
+	spin_unlock(&faults_lock);
+	if (!user)
+		return fresh;
+	kfree(fresh);
+	return user;
 }
 
 static void faulter_put(struct user_event_faulter *user)
 {
-	guard(spinlock)(&faults_lock);
-	if (--user->owners)
-		return;
-	hash_del(&user->node);
-	kfree(user);
+	bool last;
+
+	spin_lock(&faults_lock);
+	last = !--user->owners;
+	if (last)
+		hash_del(&user->node);
+	spin_unlock(&faults_lock);
+	if (last)
+		kfree(user);
 }
 
 /* The work item of @owner leaves its lane: the next one's turn. */
@@ -2077,7 +2083,7 @@ static void fault_end(struct user_event_mm *owner)
 	struct user_event_lane_state *state = &owner->user->lane[owner->lane];
 	struct user_event_mm *next;
 
-	guard(spinlock)(&faults_lock);
+	spin_lock(&faults_lock);
 	next = list_first_entry_or_null(&state->waiting, struct user_event_mm, fault_link);
 	if (next) {
 		list_del_init(&next->fault_link);
@@ -2085,16 +2091,19 @@ static void fault_end(struct user_event_mm *owner)
 	} else {
 		state->running--;
 	}
+	spin_unlock(&faults_lock);
 }
 
 /* Is @owner, whose turn has not come, no longer waiting? */
 static bool fault_cancel(struct user_event_mm *owner)
 {
-	guard(spinlock)(&faults_lock);
-	if (list_empty(&owner->fault_link))
-		return false;
+	bool waits;
+
+	spin_lock(&faults_lock);
+	waits = !list_empty(&owner->fault_link);
 	list_del_init(&owner->fault_link);
-	return true;
+	spin_unlock(&faults_lock);
+	return waits;
 }
 
 static void owner_put(struct user_event_mm *owner)
@@ -2116,19 +2125,20 @@ static void fault_begin(struct user_event_mm *owner, enum user_event_lane lane)
 {
 	struct user_event_lane_state *state = &owner->user->lane[lane];
 
-	scoped_guard(spinlock, &faults_lock) {
-		owner->lane = lane;
-		if (READ_ONCE(owner->set)) {
-			if (state->running == USER_EVENT_MAX_FAULTS) {
-				list_add_tail(&owner->fault_link, &state->waiting);
-			} else {
-				state->running++;
-				queue_work(user_event_fault_wq, &owner->fault_work);
-			}
-			return;
-		}
+	bool ended;
+
+	spin_lock(&faults_lock);
+	owner->lane = lane;
+	ended = !READ_ONCE(owner->set);
+	if (!ended && state->running == USER_EVENT_MAX_FAULTS) {
+		list_add_tail(&owner->fault_link, &state->waiting);
+	} else if (!ended) {
+		state->running++;
+		queue_work(user_event_fault_wq, &owner->fault_work);
 	}
-	owner_put(owner);
+	spin_unlock(&faults_lock);
+	if (ended)
+		owner_put(owner);
 }
 
 static void owner_queue(struct user_event_mm *owner)
@@ -2147,8 +2157,9 @@ static void enabler_late(struct user_event_enabler *enabler)
 		rb_erase(&enabler->late_node, &set->late);
 	enabler->late = ++nr_late;
 	rb_add(&enabler->late_node, &set->late, is_less_late);
-	guard(spinlock)(&owners_lock);
+	spin_lock(&owners_lock);
 	set->last_late = enabler->late;
+	spin_unlock(&owners_lock);
 }
 
 /* The owner after @owner; none goes while event_mutex is held. */
@@ -2193,8 +2204,9 @@ static void update_enablers(struct user_event *event)
 /* All that was put off up to @late is in the memory of @owner, or given up. */
 static void settled_up_to(struct user_event_mm *owner, u64 late)
 {
-	guard(spinlock)(&owners_lock);
+	spin_lock(&owners_lock);
 	owner->settled = late;
+	spin_unlock(&owners_lock);
 }
 
 /*
@@ -2461,6 +2473,7 @@ static struct user_event_mm *owner_of_current(void)
 	struct mm_struct *mm = current->mm;
 	struct user_event_mm *owner, *fresh;
 
+	/* Pairs with cmpxchg() below: the owner has its set. */
 	owner = smp_load_acquire(&mm->user_event_mm);
 	if (owner)
 		return owner;
@@ -2550,8 +2563,12 @@ int user_event_mm_dup(struct mm_struct *mm, struct mm_struct *oldmm)
 /* Until the next fork, which needs no more than mmap_lock and owners_lock. */
 static bool owner_is_alone(const struct user_event_mm *owner)
 {
-	guard(spinlock)(&owners_lock);
-	return list_is_singular(&owner->set->owners);
+	bool alone;
+
+	spin_lock(&owners_lock);
+	alone = list_is_singular(&owner->set->owners);
+	spin_unlock(&owners_lock);
+	return alone;
 }
 
 static int set_copy_enabler(struct user_event_set *set,
@@ -2604,21 +2621,23 @@ static struct user_event_set *set_copy(const struct user_event_set *from)
 /* Is @set in use by @owner from now on? What was settled stays so. */
 static bool owner_take_set(struct user_event_mm *owner, struct user_event_set *set)
 {
-	bool settled;
+	bool shared, settled;
 
 	guard(mutex)(&event_mutex);
-	guard(spinlock)(&owners_lock);
 
-	if (list_is_singular(&owner->set->owners))
-		return false;
-
+	spin_lock(&owners_lock);
+	shared = !list_is_singular(&owner->set->owners);
 	settled = owner->settled == owner->set->last_late;
-	list_move(&owner->set_link, &set->owners);
-	owner->set = set;
-	owner->settled = settled ? set->last_late : 0;
-	if (!settled)
+	if (shared) {
+		list_move(&owner->set_link, &set->owners);
+		owner->set = set;
+		owner->settled = settled ? set->last_late : 0;
+	}
+	spin_unlock(&owners_lock);
+
+	if (shared && !settled)
 		owner_queue(owner);
-	return true;
+	return shared;
 }
 
 /*
@@ -2781,9 +2800,11 @@ static int change_set(struct user_event_mm *owner, struct user_event_change *cha
  */
 static int unregister_enabler(const struct user_event_key *key)
 {
-	struct user_event_mm *owner = smp_load_acquire(&current->mm->user_event_mm);
 	struct user_event_change change = { .key = *key };
+	struct user_event_mm *owner;
 
+	/* Pairs with owner_of_current(). */
+	owner = smp_load_acquire(&current->mm->user_event_mm);
 	return owner ? change_set(owner, &change) : -ENOENT;
 }
 
@@ -3104,6 +3125,11 @@ static struct user_event_table *file_table(struct user_event_file *info)
 	return rcu_dereference_protected(info->table, lockdep_is_held(&info->lock));
 }
 
+static size_t table_size(unsigned int capacity)
+{
+	return struct_size_t(struct user_event_table, slot, capacity);
+}
+
 /* Reserve one index more in the table, or in @fresh, with which it changes places. */
 static bool table_reserve(struct user_event_file *info, struct user_event_table **fresh)
 {
@@ -3152,8 +3178,9 @@ static int file_prepare_index(struct user_event_file *info, unsigned long id)
 		scoped_guard(mutex, &info->lock) {
 			reserved = table_reserve(info, &fresh);
 			/* A power of two with the head, which the allocator has. */
-			size = file_table(info) ? 2 * struct_size(fresh, slot,
-				file_table(info)->capacity) : 64;
+			size = 64;
+			if (file_table(info))
+				size = 2 * table_size(file_table(info)->capacity);
 		}
 		kvfree(fresh);
 		if (reserved)

@@ -961,8 +961,8 @@ UE_TEST_F(command, dynamic_events_listing)
 		close(self->fd);
 		self->fd = ue_open();
 		ASSERT_LE(0, self->fd);
-		snprintf(line, sizeof(line), "%s", self->text);
-		line[strcspn(line, "\n")] = '\0';
+		snprintf(line, sizeof(line), "%.*s",
+			 (int)strcspn(self->text, "\n"), self->text);
 		ASSERT_LT(513, strlen(line));
 
 		ASSERT_EQ(0, ue_write("dynamic_events", line));

@@ -55,7 +55,8 @@ static const char * const tokens[] = {
 	"unsigned long l", "void *p", "const char *s", "%s%n%s", "\"", "\\",
 	"/", "..", ".", "enable", "filter", "format", "id", "#", "\n", "\x01",
 	"\x7f", "\x80", "\xa0", "\xff", "$", "{}", "()", "held0", "held1",
-	"bool b", "float f", "char *s", "char s[4]", "a::b", "x<y>", "-", "@", "u8[4] a", "common_pid",
+	"bool b", "float f", "char *s", "char s[4]", "a::b", "x<y>", "-", "@", "u8[4] a",
+	"common_pid",
 };
 
 static const char * const broken_fields[] = {

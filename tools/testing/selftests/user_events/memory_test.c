@@ -129,7 +129,7 @@ static int register_words(int fd, uint32_t *words, int count)
 static void unregister_one(struct context *ctx)
 {
 	/* What it takes apart from that is there before: pages, page tables. */
-	*(volatile uint32_t *)&ctx->words[1] = ctx->words[1];
+	__atomic_store_n(&ctx->words[1], ctx->words[1], __ATOMIC_RELAXED);
 	atomic_store(&ctx->progress->ret, ue_unreg(-1, &ctx->words[1], 0));
 	if (tell(ctx->sock[1]) || hear(ctx->sock[1]))
 		_exit(1);
