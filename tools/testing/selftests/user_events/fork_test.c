@@ -95,7 +95,7 @@ FIXTURE_TEARDOWN_PARENT(fork)
  * finds what the program stored last, or is about to store: no store of the
  * program's happens in between that the child would not see.
  */
-#define DATA_FORKS	ue_rounds(variant->uprobes ? 600 : 2200)
+#define DATA_FORKS	ue_rounds(variant->uprobes ? 200 : 700)
 #define DATA_DWELL	3000		/* looks at it before it goes on */
 #define DATA		(~0U)
 #define DATA_PROBE	"ue_fork/data"
