@@ -353,14 +353,16 @@ static void check_round_trip(struct commands *c, const char *text, int index)
 /*
  * dynamic_events has to understand it in the same way, while the event is
  * there. It reads lines, has comments, and takes spaces in front: nothing for
- * strings with them.
+ * strings with them. Nor for one that is too long for the ioctl: a listing has
+ * more spaces than what was registered, and dynamic_events takes it back.
  */
 static bool check_dynamic(const char *text, int expected)
 {
 	char line[COMMAND_ROOM + 2];
 	int ret;
 
-	if (strpbrk(text, "\n#") || strchr(" \t\v\f\r", *text))
+	if (strpbrk(text, "\n#") || strchr(" \t\v\f\r", *text) ||
+	    strlen(text) >= MAX_COMMAND)
 		return false;
 
 	snprintf(line, sizeof(line), USER_EVENTS_PREFIX "%s", text);
