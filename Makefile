@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
+# BASE	6.12 (default) or 7.3: the Linux that ours is built on
+# KERNEL_SRC	a tree of one's own of about that version instead of Debian's
 # ARCH	x86_64 (default)
 # CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov
 # SUITES	programs of tools/testing/selftests/user_events (default: all)
@@ -8,6 +10,8 @@
 # SEED, COMMANDS, STEPS	of the fuzzer
 # SEED, COMMANDS, SESSIONS	of the comparison with the base, SESSION= a file with one
 
+BASE ?= 6.12
+KERNEL_SRC ?=
 ARCH ?= x86_64
 CONFIG ?=
 SUITES ?=
@@ -18,6 +22,7 @@ COMMANDS ?=
 SESSIONS ?=
 SESSION ?=
 STEPS ?= 200000
+export BASE KERNEL_SRC
 name = $(if $(CONFIG),$(CONFIG)-)$(ARCH)
 
 help:

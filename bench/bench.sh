@@ -40,14 +40,14 @@ plot()
 		done
 	done
 	logged "plotting" bench-plot gnuplot -e "data='$work'" \
-		-e "baseline='$base'" -e "set output '$work/scaling.svg'" \
+		-e "baseline='$version'" -e "set output '$work/scaling.svg'" \
 		"$bench/plot.gp"
 }
 
 benchmarks=$*
 measure baseline
 measure ours
-awk -v baseline="$base" -v partial="$benchmarks" -f "$bench/table.awk" \
+awk -v baseline="$version" -v partial="$benchmarks" -f "$bench/table.awk" \
 	"$work/baseline.txt" "$work/ours.txt" "$bench/rows" \
 	>"$work/results.txt" || exit
 cat "$work/results.txt"
@@ -59,8 +59,8 @@ plot
 # What user events cost
 
 Guest instructions, counted under QEMU (-icount) by \`make bench\` on Linux
-$base as it is and with this implementation, configured alike. A call's figure
-is an average, and includes the system call. Ratio is ours by $base's, growth
+$version as it is and with this implementation, configured alike. A call's figure
+is an average, and includes the system call. Ratio is ours by $version's, growth
 is of a kernel's own figures.
 
 END

@@ -13,7 +13,7 @@ cp "$build/x86_64/bzImage" "$work/ours.bzImage" || exit
 
 # The base kernel's version.
 # shellcheck disable=SC2034 # for the scripts that source this file
-base=$series.$(sed -n 's/^SUBLEVEL = //p' "$build/linux-baseline/Makefile")
+version=$(make -s -C "$build/linux-baseline" kernelversion)
 
 # compile PROGRAM SOURCE...
 compile()

@@ -26,14 +26,14 @@ for kernel in baseline ours; do
 	echo "  $kernel, $(($(date +%s) - begin)) s"
 done
 
-awk -v baseline="$base" -f "$bench/sizes.awk" "$work/baseline.txt" \
+awk -v baseline="$version" -f "$bench/sizes.awk" "$work/baseline.txt" \
 	"$work/ours.txt" >"$work/table.md" || exit
 cat "$work/table.md"
 {
 	cat <<END
 # What write() answers and what arrives
 
-By \`make sizes\`, on Linux $base as it is and with this implementation: a
+By \`make sizes\`, on Linux $version as it is and with this implementation: a
 write of a payload of each size, to consumers with room for it. "arrived" is
 byte for byte.
 

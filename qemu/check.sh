@@ -52,7 +52,7 @@ checkpatch()
 		scripts/checkpatch.pl --strict --no-summary --terse \
 			--show-types -f "$file"
 	done
-	for file in "$top"/patches/*.patch; do
+	for file in $(patch_files); do
 		# SPACING: the operands of asm statements
 		scripts/checkpatch.pl --strict --no-summary --terse \
 			--show-types --no-signoff \

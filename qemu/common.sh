@@ -4,13 +4,22 @@
 # What the scripts of this folder share; sourced, never run.
 
 top=$(cd "$(dirname "$0")/.." && pwd -P)
-build=$top/build
-logs=$build/log
+# The kernel that ours is built on. What is built on another one than Debian's 6.12
+# has a directory of its own.
+base=${BASE:-6.12}
 # shellcheck disable=SC2034 # for the scripts that source this file
-series=6.12
+linux=linux-source-$base
+build=$top/build
+if [ -n "$KERNEL_SRC" ]; then
+	build=$top/build/own-$base
+elif [ "$base" != 6.12 ]; then
+	build=$top/build/$base
+fi
+logs=$build/log
 
 # What make was called with is not for the makes that run from here.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL ARCH CONFIG
+export BASE KERNEL_SRC
 
 die()
 {
@@ -47,6 +56,26 @@ lock()
 	mkdir -p "$build/state"
 	exec 9>"$build/state/$1.lock"
 	flock -n 9 || { echo "Waiting for another build"; flock 9; }
+}
+
+# base_directory PARENT: where PARENT has what differs between the bases, for ours.
+# A base that has nothing of its own takes what the one before it has.
+base_directory()
+{
+	(cd "$top/$1" && printf '%s\n' ./[0-9]* && echo "./$base") | sort -Vu |
+		while read -r known; do
+			[ ! -d "$top/$1/$known" ] || echo "$top/$1/${known#./}"
+			[ "$known" != "./$base" ] || break
+		done | tail -n 1
+}
+
+# The patches of our base, in the order in which they apply.
+patch_files()
+{
+	for patch in "$top"/patches/common/*.patch \
+			"$(base_directory patches)"/*.patch; do
+		[ ! -e "$patch" ] || echo "${patch##*/} $patch"
+	done | LC_ALL=C sort | cut -d' ' -f2
 }
 
 # our_files PATH...: our files at and below these paths, relative to $top: those

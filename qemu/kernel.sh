@@ -3,9 +3,10 @@
 #
 # kernel.sh [NAME [TARGET...]]: build a kernel as build/NAME/bzImage.
 #
-# NAME is [CONFIG-]ARCH. The configuration is allnoconfig with the fragments
-# qemu/config/base, ARCH, CONFIG and ours; CONFIG "baseline" stands for the
-# untouched base tree. With TARGETs, make them instead of the kernel's image.
+# NAME is [CONFIG-]ARCH. The configuration is allnoconfig with the fragments common,
+# ARCH, CONFIG and ours of qemu/config, each followed by what the base adds to it
+# (qemu/config/6.12 and so on); CONFIG "baseline" stands for the untouched base
+# tree. With TARGETs, make them instead of the kernel's image.
 
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
@@ -15,7 +16,8 @@ name=${1:-x86_64}
 # shellcheck source=name.sh
 . "$top/qemu/name.sh"
 log=$logs/kernel-$name.log
-fragments="base $arch"
+fragments="common $arch"
+differs=$(base_directory qemu/config)
 lock "kernel-$name"
 
 case $config in
@@ -35,6 +37,7 @@ configure()
 		[ -e "$top/qemu/config/$fragment" ] ||
 			die "there is no configuration qemu/config/$fragment"
 		cat "$top/qemu/config/$fragment"
+		[ ! -e "$differs/$fragment" ] || cat "$differs/$fragment"
 	done >"$obj/fragments.new"
 	if [ -e "$obj/.config" ] && cmp -s "$obj/fragments" "$obj/fragments.new"
 	then

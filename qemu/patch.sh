@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# patch.sh: write build/user_events-6.12.patch, and prove that git apply turns
+# patch.sh: write build/user_events-BASE.patch, and prove that git apply turns
 # the files of an unmodified tree into ours with it.
 
 # shellcheck source=common.sh
@@ -12,9 +12,9 @@
 # Nobody syncs the tree again meanwhile.
 lock tree-ours
 
-package=linux-source-$series
+source=$("$top/qemu/source.sh") || exit
 stage=$build/state/ours/stage
-patch=$build/user_events-$series.patch
+patch=$top/build/user_events-$base.patch
 proof=$build/state/patch
 proven=$build/state/patch.proven
 
@@ -32,14 +32,14 @@ trap 'rm -rf "$proof"' EXIT
 trap 'exit 130' INT TERM
 
 # Ours, what the base has at these places, and that once more to patch it.
-(cd "$stage" && find . -type f) | sed "s|^\.|$package|" >"$proof/files"
-"$top/qemu/tree.sh" own | sed "s|^|$package/|" >>"$proof/files"
+(cd "$stage" && find . -type f) | sed "s|^\.|$linux|" >"$proof/files"
+"$top/qemu/tree.sh" own | sed "s|^|$linux/|" >>"$proof/files"
 sort -u "$proof/files" -o "$proof/files"
 # Not each of our files is in the base.
-LC_ALL=C tar -C "$proof/a" -xf "/usr/src/$package.tar.xz" --strip-components=1 \
+LC_ALL=C tar -C "$proof/a" -xf "${source#* }" --strip-components=1 \
 	-T "$proof/files" 2>"$proof/tar.log"
 grep -v 'Not found in archive\|previous errors' "$proof/tar.log" &&
-	die "cannot unpack /usr/src/$package.tar.xz"
+	die "cannot unpack ${source#* }"
 cp -a "$proof/a/." "$proof/c"
 cp -a "$stage/." "$proof/b"
 
@@ -55,4 +55,4 @@ logged "comparing the patched tree with ours" patch-compare \
 	diff -rq "$proof/b" "$proof/c"
 mv "$patch.new" "$patch"
 echo "$now" >"$proven"
-echo "Patch: ${patch#"$top"/} applies to $package and gives the same tree"
+echo "Patch: ${patch#"$top"/} applies to $linux and gives the same tree"

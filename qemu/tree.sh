@@ -4,17 +4,15 @@
 # tree.sh [baseline]: bring build/linux (build/linux-baseline) up to date.
 # tree.sh own: list what the base's own user_events is.
 #
-# The tree is unpacked once per version of Debian's source package, without the
-# base's own user_events. Our files and patches/ are then synced into it, and a
-# file is written only if its content changes, so that the next build compiles
-# only what depends on it. The baseline is the same package, untouched.
+# The tree is unpacked once per version of the base, without the base's own
+# user_events. Our files and patches/ are then synced into it, and a file is
+# written only if its content changes, so that the next build compiles only what
+# depends on it. The baseline is the same source, untouched.
 
 # shellcheck source=common.sh
 . "$(dirname "$0")/common.sh"
 
 kind=${1:-ours}
-package=linux-source-$series
-tarball=/usr/src/$package.tar.xz
 tree=$build/linux
 [ "$kind" = ours ] || tree=$build/linux-$kind
 
@@ -33,13 +31,13 @@ fi
 
 unpack()
 {
-	echo "Unpacking $package $version into ${tree#"$top"/}"
+	echo "Unpacking $linux $version into ${tree#"$top"/}"
 	rm -rf "$tree" "$tree.tmp" "$state"
 	mkdir -p "$tree.tmp"
 	set --
 	if [ "$kind" = ours ]; then
 		for path in $own; do
-			set -- "$@" --exclude="$package/$path"
+			set -- "$@" --exclude="$linux/$path"
 		done
 	fi
 	logged "unpacking $tarball" "unpack-$kind" \
@@ -52,15 +50,13 @@ unpack()
 # The files that patches/ change, as they are without us.
 patched()
 {
-	cat "$top"/patches/*.patch 2>/dev/null |
-		sed -n 's|^+++ b/\([^	]*\).*|\1|p' | sort -u
+	patch_files | xargs cat | sed -n 's|^+++ b/\([^	]*\).*|\1|p' | sort -u
 }
 
 # git apply must not take a surrounding repository for its own.
 apply()
 {
-	for patch in "$top"/patches/*.patch; do
-		[ -e "$patch" ] || continue
+	for patch in $(patch_files); do
 		GIT_CEILING_DIRECTORIES=$build git -C "$1" apply \
 			--whitespace=error-all "$patch" || {
 			echo "$patch does not apply" >&2
@@ -82,7 +78,7 @@ sync_tree()
 		}
 		mkdir -p "$stage/$(dirname "$file")"
 		cp -p "$state/base/$file" "$stage/$file" || exit 1
-	done || die "patches/ change a file that $package does not have"
+	done || die "patches/ change a file that $linux does not have"
 	logged "applying patches/" patches apply "$stage"
 
 	our_files Documentation include kernel samples tools >"$stage.files"
@@ -105,10 +101,9 @@ sync_tree()
 	mv "$state/files.new" "$state/files"
 }
 
-version=$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null)
-if [ -z "$version" ] || [ ! -e "$tarball" ]; then
-	die "the package $package is not installed: run qemu/packages.sh kernel"
-fi
+source=$("$top/qemu/source.sh") || exit
+version=${source% *}
+tarball=${source#* }
 state=$build/state/$kind
 lock "tree-$kind"
 
