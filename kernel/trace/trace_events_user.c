@@ -3293,7 +3293,7 @@ static unsigned int file_refused(struct user_event *event, struct trace_event_fi
 		return lose(event, CONSUMER_FTRACE, LOSS_TOO_BIG);
 
 	/* A buffer that overwrites itself is never full. */
-	return lose(event, CONSUMER_FTRACE, tr->trace_flags & TRACE_ITER_OVERWRITE ?
+	return lose(event, CONSUMER_FTRACE, tr->trace_flags & BIT(TRACE_ITER_OVERWRITE_BIT) ?
 		    LOSS_RECURSION : LOSS_FULL);
 }
 
@@ -4215,7 +4215,7 @@ static int user_events_open(struct inode *inode, struct file *file)
 	 * and does not sleep if it must not. Threads that share the file do not
 	 * share a position either.
 	 */
-	file->f_mode &= ~(FMODE_LSEEK | FMODE_ATOMIC_POS);
+	file->f_mode &= ~(FMODE_LSEEK | FMODE_ATOMIC_POS | FMODE_FSNOTIFY_MASK);
 	file->f_mode |= FMODE_STREAM | FMODE_NOWAIT | FMODE_NONOTIFY;
 	return 0;
 }

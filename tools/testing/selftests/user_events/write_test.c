@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stddef.h>
+#include <sys/inotify.h>
 
 #include "consumer.h"
 #include "uring.h"
@@ -297,6 +298,25 @@ UE_TEST_F(write, nobody_listens)
 	ASSERT_EQ(0, ft_switch(&self->ft, self->event, 0));
 	EXPECT_EQ(-EBADF, variant->send(self->fd, buf, sizeof(buf)));
 	EXPECT_EQ(1, ft_drain(&self->ft));
+}
+
+/* A write changes no file that somebody could watch. */
+UE_TEST_F(write, no_file_changes)
+{
+	int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	unsigned char buf[4 + FIELDS_SIZE] = { 0 };
+	char seen[1024];
+
+	ASSERT_LE(0, watch);
+	ASSERT_LE(0, inotify_add_watch(watch, UE_DATA, IN_MODIFY | IN_ACCESS));
+	ASSERT_EQ(0, ft_switch(&self->ft, self->event, 1));
+	memcpy(buf, &self->index, 4);
+
+	EXPECT_EQ(sizeof(buf), variant->send(self->fd, buf, sizeof(buf)));
+	EXPECT_EQ(1, ft_drain(&self->ft));
+	EXPECT_EQ(-1, read(watch, seen, sizeof(seen)));
+	EXPECT_EQ(EAGAIN, errno);
+	close(watch);
 }
 
 UE_TEST_F(write, unreadable_payload)
