@@ -38,9 +38,14 @@ help:
 	@echo 'make bench     count what user events cost, on the base and on ours'
 	@echo 'make sizes     write payloads of every size, on the base and on ours'
 	@echo 'make diff      play the same sessions on the base and on ours, and compare'
-	@echo 'make patch     write build/user_events-6.12.patch'
+	@echo 'make patch     write build/user_events-$(BASE).patch'
+	@echo 'make series    write build/series-$(BASE) for git am, and compile each patch'
+	@echo 'make menuconfig  change the configuration by hand'
+	@echo 'make gdb       a shell whose kernel waits for gdb'
 	@echo 'make clean     remove build/'
 	@echo
+	@echo 'All take BASE= (6.12 or 7.3, whose source is fetched) and KERNEL_SRC= (a tree'
+	@echo 'of your own of about that version).'
 	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov) and ARCH= (s390x, i386,'
 	@echo 'arm64), test takes SUITES= and ROUNDS= (percent of those of races), fuzz'
 	@echo 'takes SEED=, COMMANDS= and STEPS=, diff takes SEED=, COMMANDS= and SESSIONS='
@@ -87,7 +92,18 @@ diff:
 patch:
 	@qemu/patch.sh
 
+series:
+	@qemu/series.sh -b
+
+menuconfig:
+	@qemu/menuconfig.sh $(name)
+
+gdb:
+	@qemu/packages.sh gdb
+	@qemu/shell.sh -g gdb-$(ARCH)
+
 clean:
 	rm -rf build
 
-.PHONY: help run bpf test fuzz check shell tree kernel baseline bench sizes diff patch clean
+.PHONY: help run bpf test fuzz check shell tree kernel baseline bench sizes diff patch \
+	series menuconfig gdb clean

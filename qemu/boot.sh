@@ -26,6 +26,7 @@ not start, or the kernel reports a bug on its console.
   -o         emulated CPUs run one at a time: code may be patched at will
   -s         interactive: COMMAND gets the terminal
   -b         bugs on the console are not looked for
+  -g         wait for gdb at port 1234 of this machine
   -r FILE    data races count only where a function in FILE has part
 END
 }
@@ -46,8 +47,9 @@ icount=
 threads=multi
 interactive=
 bugs=yes
+debugger=
 symbols=
-while getopts k:A:I:c:m:a:w:t:l:r:iosbh option; do
+while getopts k:A:I:c:m:a:w:t:l:r:iosbgh option; do
 	case $option in
 	k) kernel=$OPTARG ;;
 	A) arch=$OPTARG ;;
@@ -63,6 +65,7 @@ while getopts k:A:I:c:m:a:w:t:l:r:iosbh option; do
 	o) threads=single ;;
 	s) interactive=yes ;;
 	b) bugs= ;;
+	g) debugger="-gdb tcp:127.0.0.1:1234 -S" ;;
 	h) usage; exit ;;
 	*) usage >&2; exit 2 ;;
 	esac
@@ -163,14 +166,18 @@ share()
 	echo "local,id=$1,path=$2,security_model=none,multidevs=remap$3"
 }
 
+# What hangs ends the guest. An emulated CPU of a busy host may be a minute late.
+hangs="hung_task_panic=1 softlockup_panic=1 watchdog_thresh=60"
+hangs="$hangs sysctl.kernel.hung_task_timeout_secs=240 workqueue.watchdog_thresh=120"
+
 # shellcheck disable=SC2086 # options
-set -- $accel $serial -m "$memory" \
+set -- $accel $debugger $serial -m "$memory" \
 	-nodefaults -no-user-config -display none -no-reboot \
 	-kernel "$kernel" \
 	-device virtio-serial-$bus \
 	-chardev "file,id=status,path=$job/status" \
 	-device virtserialport,chardev=status,name=status
-append="console=$tty panic=-1 $tsc $steady $args"
+append="console=$tty panic=-1 $hangs $tsc $steady $args"
 if [ -n "$initramfs" ]; then
 	set -- "$@" -initrd "$initramfs"
 	append="$append cpus=$cpus"

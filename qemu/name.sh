@@ -69,6 +69,7 @@ debug)
 	# Shadow memory, and several times as many instructions.
 	memory=2048
 	testlimit=3600
+	bootargs=panic_on_warn=1
 	options=KCOV_INSTRUMENT_trace_events_user.o=y
 	;;
 kcsan)
