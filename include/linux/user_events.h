@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the life of an address space means to the enable words it registered. The
- * calls stand in kernel/fork.c, fs/exec.c and kernel/exit.c.
+ * calls stand where fork, exec and exit make, copy and leave one.
  */
 #ifndef _LINUX_USER_EVENTS_H
 #define _LINUX_USER_EVENTS_H
