@@ -12,10 +12,12 @@
  *   events     group, registry, consumers, lifetime
  *   records    stage, check, deliver to every consumer, batches, losses
  *   files      user_events_data, user_events_status, dynamic_events, sysctl
+ *   groups     mkdir and rmdir in user_events_groups
  *
  * event_mutex protects the registry, consumers that come and go, and enablers.
  * user_event_file.lock protects the index table of one open file, for writers,
- * and its pages: mmap() takes it under mmap_lock. The enablers have locks of
+ * and its pages: mmap() takes it under mmap_lock. groups_mutex, outside
+ * event_mutex, protects groups that come and go. The enablers have locks of
  * their own, see there. Nothing that can fault in memory of a program runs under
  * any lock but mmap_lock.
  */
@@ -93,7 +95,13 @@
 #define USER_EVENT_MAX_SHOWN		1024
 #define USER_EVENT_MAX_RETIRED		SZ_16K
 
-/* Lists that the multi-format events of a group are spread over: 2^10. */
+/* Most characters in the name of a group: a system has 63 at most. */
+#define USER_EVENT_GROUP_NAME		45
+
+/* Most events of a new group. */
+#define USER_EVENT_GROUP_EVENTS		1024
+
+/* Lists that the multi-format events of all groups are spread over: 2^10. */
 #define USER_EVENT_MULTI_BITS		10
 
 /* How often a page is faulted in for one update of a word. */
@@ -615,32 +623,58 @@ static struct user_event_format *format_parse(const char *command)
  *   freed    when numbers are needed and no buffer has a record that old
  */
 
+/* The files of a group, by which it is opened. */
+enum user_event_group_file {
+	GROUP_DATA,
+	GROUP_STATUS,
+	GROUP_MAX_EVENTS,
+	NR_GROUP_FILES,
+};
+
 /**
  * struct user_event_group - everything an open file can see
- * @events: registry, all events by name and, for multi-format events, fields
- * @list: all events in the order created
- * @multi: those of them that are multi-format, by name: many may share it, and
- *	whoever deletes an event by name looks for all of them
- * @seed: of the hash of a name in @multi, so that nobody can make up names that
- *	all end up in one place
- * @nr_events: elements of @list, bounded by user_events_max
+ * @refs: one each for the directory, an open file and a mapping. Drops to 0 only
+ *	in rmdir, with event_mutex, when no event of the group is in use
+ * @max_events: most elements of @list
+ * @nr_events: elements of @list
+ * @seed: of the hash of a name, so that nobody can make up names that all end
+ *	up in one place
  * @next_id: suffix of the next multi-format event, never used twice
+ * @list: all events in the order created
  * @single_class: what ftrace needs to know of single-format events
  * @multi_class: the same of multi-format events
  * @dyn_ops: what dynamic_events calls for events of the group
+ * @node: in user_event_groups
+ * @dir: directory, removed with the group
+ * @root: directory in @dir which is given away
+ * @file: the files; an inode points here from the end of mkdir until rmdir
+ * @rcu: freed after those that open a file, or search the registry
+ * @single_system: name of @single_class, unless it is a constant
+ * @multi_system: name of @multi_class, likewise
  *
- * All is changed under event_mutex; @events is searched under RCU as well.
+ * @nr_events, @next_id and @list are changed under event_mutex; what follows
+ * @dyn_ops is not used for the first group, which has neither mkdir nor rmdir.
  */
 struct user_event_group {
-	struct rhashtable		events;
-	struct list_head		list;
-	DECLARE_HASHTABLE(multi, USER_EVENT_MULTI_BITS);
-	u32				seed;
+	refcount_t			refs;
+	unsigned int			max_events;
 	unsigned int			nr_events;
+	u32				seed;
 	u64				next_id;
+	struct list_head		list;
 	struct trace_event_class	single_class;
 	struct trace_event_class	multi_class;
 	struct dyn_event_operations	*dyn_ops;
+
+	struct hlist_node		node;
+	struct dentry			*dir;
+	struct dentry			*root;
+	struct dentry			*file[NR_GROUP_FILES];
+	struct rcu_head			rcu;
+	char				single_system[USER_EVENT_GROUP_NAME +
+						      sizeof(USER_EVENTS_SYSTEM "_")];
+	char				multi_system[USER_EVENT_GROUP_NAME +
+						     sizeof(USER_EVENTS_MULTI_SYSTEM "_")];
 };
 
 /* Who may lose a record, and why. */
@@ -700,9 +734,9 @@ struct user_event_files {
  *	the event is out of the registry when that is released.
  * @tracepoint: carries the name for @call; nothing is ever hooked to it
  * @enablers: words that show @enabled, event_mutex
- * @node: in group->events
+ * @node: in user_event_registry
  * @link: in group->list, then in that of the retired
- * @multi_link: in group->multi, unhashed for a single-format event
+ * @multi_link: in user_event_multi, unhashed for a single-format event
  * @orphan_link: in user_event_orphans while that holds a reference
  * @dyn_event: in the list of dynamic_events
  * @retired: when it was destroyed, in ns of ktime_get_ns()
@@ -736,6 +770,7 @@ struct user_event {
 
 /* What the registry is searched for. */
 struct user_event_lookup {
+	const struct user_event_group	*group;
 	const struct user_event_format	*format;
 	bool				multi;
 };
@@ -745,7 +780,7 @@ static bool is_multi(const struct user_event *event)
 	return event->call.class == &event->group->multi_class;
 }
 
-/* Multi-format events of a name are in the same list of group->multi. */
+/* Multi-format events of a name are in the same list of user_event_multi. */
 static u32 hash_name(const struct user_event_group *group, const char *name)
 {
 	return jhash(name, strlen(name), group->seed);
@@ -761,14 +796,14 @@ static u32 hash_lookup(const void *data, u32 len, u32 seed)
 {
 	const struct user_event_lookup *lookup = data;
 
-	return hash_event(lookup->format, lookup->multi, seed);
+	return hash_event(lookup->format, lookup->multi, seed ^ lookup->group->seed);
 }
 
 static u32 hash_registered(const void *data, u32 len, u32 seed)
 {
 	const struct user_event *event = data;
 
-	return hash_event(event->format, is_multi(event), seed);
+	return hash_event(event->format, is_multi(event), seed ^ event->group->seed);
 }
 
 /* A multi-format event is what its fields say, others are by name alone. */
@@ -777,7 +812,7 @@ static int compare_registered(struct rhashtable_compare_arg *arg, const void *ob
 	const struct user_event_lookup *lookup = arg->key;
 	const struct user_event *event = obj;
 
-	if (is_multi(event) != lookup->multi ||
+	if (event->group != lookup->group || is_multi(event) != lookup->multi ||
 	    strcmp(event->format->name, lookup->format->name))
 		return 1;
 	return lookup->multi && !formats_match(event->format, lookup->format);
@@ -791,8 +826,21 @@ static const struct rhashtable_params registry_params = {
 	.automatic_shrinking	= true,
 };
 
-/* Most events a group may hold. */
+/*
+ * The events of all groups: by group, name and, for multi-format events, fields.
+ * Changed under event_mutex, searched under RCU as well.
+ */
+static struct rhashtable user_event_registry;
+
+/*
+ * Those of them that are multi-format, by group and name, event_mutex: many may
+ * share it, and whoever deletes an event by name looks for all of them.
+ */
+static DEFINE_HASHTABLE(user_event_multi, USER_EVENT_MULTI_BITS);
+
+/* Most events of all groups, and how many there are, event_mutex. */
 static unsigned int user_events_max = 32768;
+static unsigned int nr_user_events;
 
 static struct kmem_cache *event_cache;
 
@@ -806,6 +854,26 @@ static unsigned int nr_shown, nr_hidden;
 
 /* For one of them that may be possible now. */
 static bool orphans_due;
+
+/*
+ * The group of a file that is being opened, with a reference, or NULL: mkdir has
+ * not finished yet, or rmdir has been there.
+ */
+static struct user_event_group *group_get(const struct inode *inode)
+{
+	struct user_event_group *group;
+
+	guard(rcu)();
+	/* Pairs with group_show(). */
+	group = READ_ONCE(inode->i_private);
+	return group && refcount_inc_not_zero(&group->refs) ? group : NULL;
+}
+
+/* Never the last one, which is the directory's. */
+static void group_put(struct user_event_group *group)
+{
+	refcount_dec(&group->refs);
+}
 
 static struct user_event *event_of_call(struct trace_event_call *call)
 {
@@ -960,10 +1028,11 @@ static int user_event_destroy(struct user_event *event)
 		return ret;
 
 	dyn_event_remove(&event->dyn_event);
-	rhashtable_remove_fast(&group->events, &event->node, registry_params);
+	rhashtable_remove_fast(&user_event_registry, &event->node, registry_params);
 	list_del(&event->link);
 	hash_del(&event->multi_link);
 	group->nr_events--;
+	nr_user_events--;
 	if (ret)
 		user_event_retire(event);
 	else
@@ -1093,7 +1162,8 @@ static int user_event_publish(struct user_event *event)
 	}
 
 	ret = ftrace_took_event(event) ? 0 : -ENOMEM;
-	if (!ret && rhashtable_insert_fast(&group->events, &event->node, registry_params))
+	if (!ret && rhashtable_insert_fast(&user_event_registry, &event->node,
+					   registry_params))
 		ret = -ENOMEM;
 	if (ret) {
 		trace_remove_event_call(&event->call);
@@ -1103,11 +1173,12 @@ static int user_event_publish(struct user_event *event)
 	dyn_event_add(&event->dyn_event, &event->call);
 	list_add_tail(&event->link, &group->list);
 	if (is_multi(event)) {
-		hash_add(group->multi, &event->multi_link,
+		hash_add(user_event_multi, &event->multi_link,
 			 hash_name(group, event->format->name));
 		group->next_id++;
 	}
 	group->nr_events++;
+	nr_user_events++;
 	return 0;
 }
 
@@ -1154,13 +1225,13 @@ static struct user_event *user_event_alloc(struct user_event_group *group,
 	return event;
 }
 
-/* The last 1/32 is for who may see to it that there is room again. */
+/* The last 1/32 of the system is for who may see to it that there is room again. */
 static bool is_full(const struct user_event_group *group)
 {
 	unsigned int max = READ_ONCE(user_events_max);
 
-	return group->nr_events >= max ||
-	       (group->nr_events >= max - max / 32 && !perfmon_capable());
+	return group->nr_events >= READ_ONCE(group->max_events) || nr_user_events >= max ||
+	       (nr_user_events >= max - max / 32 && !perfmon_capable());
 }
 
 /* Make an event of @format, which it takes over. The reference is the caller's. */
@@ -1194,11 +1265,11 @@ static struct user_event *user_event_find(struct user_event_group *group,
 					  const struct user_event_format *format,
 					  bool multi)
 {
-	struct user_event_lookup lookup = { .format = format, .multi = multi };
+	struct user_event_lookup lookup = { group, format, multi };
 	struct user_event *event;
 
 	guard(rcu)();
-	event = rhashtable_lookup(&group->events, &lookup, registry_params);
+	event = rhashtable_lookup(&user_event_registry, &lookup, registry_params);
 	if (event && refcount_inc_not_zero(&event->refs))
 		return event;
 	return NULL;
@@ -1273,7 +1344,7 @@ static bool is_directory_name(const char *name, bool multi)
  * Context: process context, takes event_mutex where the event is new.
  * Return: an event with a reference for the caller, or an ERR_PTR(): -EINVAL
  * for a bad command, -EADDRINUSE if the name has other fields, -EMFILE if the
- * group is full, -ENOMEM.
+ * group or the system is full, -ENOMEM.
  */
 static struct user_event *user_event_get(struct user_event_group *group,
 					 const char *command, u16 flags)
@@ -1361,7 +1432,7 @@ static int user_event_delete_locked(struct user_event *event)
 static int user_event_delete(struct user_event_group *group, const char *name)
 {
 	struct user_event_format format = { .name = name };
-	struct user_event_lookup lookup = { .format = &format };
+	struct user_event_lookup lookup = { group, &format };
 	u32 hash = hash_name(group, name);
 	struct user_event *event, *single;
 	struct hlist_node *next;
@@ -1370,14 +1441,14 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 	guard(mutex)(&event_mutex);
 	put_orphans();
 
-	single = rhashtable_lookup_fast(&group->events, &lookup, registry_params);
+	single = rhashtable_lookup_fast(&user_event_registry, &lookup, registry_params);
 	if (single) {
 		ret = user_event_may_delete(single);
 		if (ret)
 			return ret;
 	}
-	hash_for_each_possible(group->multi, event, multi_link, hash) {
-		if (strcmp(event->format->name, name))
+	hash_for_each_possible(user_event_multi, event, multi_link, hash) {
+		if (event->group != group || strcmp(event->format->name, name))
 			continue;
 		ret = user_event_may_delete(event);
 		if (ret)
@@ -1386,8 +1457,8 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 
 	if (single)
 		ret = user_event_delete_locked(single);
-	hash_for_each_possible_safe(group->multi, event, next, multi_link, hash) {
-		if (!ret && !strcmp(event->format->name, name))
+	hash_for_each_possible_safe(user_event_multi, event, next, multi_link, hash) {
+		if (!ret && event->group == group && !strcmp(event->format->name, name))
 			ret = user_event_delete_locked(event);
 	}
 	return ret;
@@ -1462,6 +1533,7 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 /**
  * struct user_event_pages - pages of enable words that a file gave out
  * @refs: one each for the file, a mapping, a bit
+ * @group: group of the file; each mapping has a reference to it
  * @user: whose locked memory they are
  * @nr: pages allocated, grows under the lock of the file
  * @page: the pages
@@ -1469,6 +1541,7 @@ static int user_event_delete(struct user_event_group *group, const char *name)
  */
 struct user_event_pages {
 	refcount_t			refs;
+	struct user_event_group		*group;
 	struct user_struct		*user;
 	unsigned int			nr;
 	struct page			*page[USER_EVENT_MAX_PAGES];
@@ -1537,7 +1610,10 @@ static void pages_put(struct user_event_pages *pages)
 
 static int user_event_pages_release(struct inode *inode, struct file *file)
 {
-	pages_put(file->private_data);
+	struct user_event_pages *pages = file->private_data;
+
+	group_put(pages->group);
+	pages_put(pages);
 	return 0;
 }
 
@@ -3008,15 +3084,16 @@ static void class_init(struct trace_event_class *class, const char *system)
 	class->fields_array = user_event_fields_array;
 }
 
-static int group_init(struct user_event_group *group, struct dyn_event_operations *dyn_ops)
+static void group_init(struct user_event_group *group, const char *single,
+		       const char *multi, struct dyn_event_operations *dyn_ops)
 {
+	refcount_set(&group->refs, 1);
+	group->max_events = UINT_MAX;
 	group->dyn_ops = dyn_ops;
 	INIT_LIST_HEAD(&group->list);
-	hash_init(group->multi);
 	group->seed = get_random_u32();
-	class_init(&group->single_class, USER_EVENTS_SYSTEM);
-	class_init(&group->multi_class, USER_EVENTS_MULTI_SYSTEM);
-	return rhashtable_init(&group->events, &registry_params);
+	class_init(&group->single_class, single);
+	class_init(&group->multi_class, multi);
 }
 
 /*
@@ -4146,6 +4223,7 @@ static struct user_event_pages *file_get_pages(struct user_event_file *info,
 		if (!pages)
 			return ERR_PTR(-ENOMEM);
 		refcount_set(&pages->refs, 1);
+		pages->group = info->group;
 		pages->user = get_uid(current_user());
 		pages->bits = RB_ROOT;
 		info->pages = pages;
@@ -4188,6 +4266,7 @@ static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
 		pages_put(pages);
 		return PTR_ERR(behind);
 	}
+	refcount_inc(&pages->group->refs);
 
 	/* VM_MAYWRITE stays: mprotect() is to answer EPERM. */
 	vm_flags_mod(vma, VM_DONTEXPAND, VM_MAYEXEC);
@@ -4205,7 +4284,11 @@ static int user_events_open(struct inode *inode, struct file *file)
 	if (!info)
 		return -ENOMEM;
 
-	info->group = inode->i_private;
+	info->group = group_get(inode);
+	if (!info->group) {
+		kfree(info);
+		return -ENODEV;
+	}
 	mutex_init(&info->lock);
 	xa_init(&info->indexes);
 	file->private_data = info;
@@ -4234,8 +4317,15 @@ static int user_events_release(struct inode *inode, struct file *file)
 	kvfree(table);
 	xa_destroy(&info->indexes);
 	pages_put(info->pages);
+	group_put(info->group);
 	kfree(info);
 	return 0;
+}
+
+/* A lease would hold up whoever opens the file next, root among them. */
+static int no_lease(struct file *file, int arg, struct file_lease **lease, void **priv)
+{
+	return -EINVAL;
 }
 
 static const struct file_operations user_events_data_fops = {
@@ -4248,6 +4338,7 @@ static const struct file_operations user_events_data_fops = {
 	.compat_ioctl	= user_events_compat_ioctl,
 #endif
 	.mmap		= user_events_mmap,
+	.setlease	= no_lease,
 	.release	= user_events_release,
 };
 
@@ -4381,27 +4472,95 @@ static const struct seq_operations status_seq_ops = {
 
 static int status_open(struct inode *inode, struct file *file)
 {
+	struct user_event_group *group = group_get(inode);
 	struct user_event_status *status;
 
+	if (!group)
+		return -ENODEV;
+
 	status = __seq_open_private(file, &status_seq_ops, sizeof(*status));
-	if (!status)
+	if (!status) {
+		group_put(group);
 		return -ENOMEM;
-	status->group = inode->i_private;
+	}
+	status->group = group;
 	return 0;
+}
+
+static int status_release(struct inode *inode, struct file *file)
+{
+	struct seq_file *m = file->private_data;
+	struct user_event_status *status = m->private;
+
+	group_put(status->group);
+	return seq_release_private(inode, file);
 }
 
 static const struct file_operations user_events_status_fops = {
 	.open		= status_open,
 	.read		= seq_read,
 	.llseek		= seq_lseek,
-	.release	= seq_release_private,
+	.setlease	= no_lease,
+	.release	= status_release,
 };
 
 static struct user_event_group user_event_init_group;
 
+/* All groups but the first, by name; changed under groups_mutex, read under RCU. */
+static DEFINE_HASHTABLE(user_event_groups, 8);
+static DEFINE_MUTEX(groups_mutex);
+
+static u32 hash_system(const char *system)
+{
+	return jhash(system, strlen(system), 0);
+}
+
+/* The group whose single-format events have this system. */
+static struct user_event_group *find_group(const char *system)
+{
+	struct user_event_group *group;
+
+	hash_for_each_possible_rcu(user_event_groups, group, node, hash_system(system),
+				   lockdep_is_held(&groups_mutex)) {
+		if (!strcmp(group->single_system, system))
+			return group;
+	}
+	return NULL;
+}
+
+/*
+ * Cut "SYSTEM/" off @command. The group comes with a reference, without a system
+ * it is the first one. Return: -EINVAL or, where it could be a group's, -ENOENT
+ * for a system that is none.
+ */
+static struct user_event_group *cut_group(const char **command)
+{
+	char system[sizeof_field(struct user_event_group, single_system)];
+	struct user_event_group *group = &user_event_init_group;
+	const char *start = *command;
+	size_t len = strcspn(start, USER_EVENT_SPACES ";/");
+
+	if (start[len] == '/') {
+		if (!str_has_prefix(start, USER_EVENTS_SYSTEM) || len >= sizeof(system))
+			return ERR_PTR(-EINVAL);
+		memcpy(system, start, len);
+		system[len] = '\0';
+		*command = start + len + 1;
+	}
+
+	guard(rcu)();
+	if (start[len] == '/' && strcmp(system, USER_EVENTS_SYSTEM))
+		group = find_group(system);
+	if (!group || !refcount_inc_not_zero(&group->refs))
+		return ERR_PTR(-ENOENT);
+	return group;
+}
+
 static int dyn_create(const char *raw_command)
 {
+	struct user_event_group *group;
 	struct user_event *event;
+	int ret;
 
 	if (!str_has_prefix(raw_command, USER_EVENTS_PREFIX))
 		return -ECANCELED;
@@ -4409,15 +4568,19 @@ static int dyn_create(const char *raw_command)
 		return -EPERM;
 	raw_command += strlen(USER_EVENTS_PREFIX);
 	raw_command += strspn(raw_command, USER_EVENT_SPACES);
-	if (strlen(raw_command) >= USER_EVENT_MAX_LISTED)
-		return -EINVAL;
+	group = cut_group(&raw_command);
+	if (IS_ERR(group))
+		return PTR_ERR(group);
 
-	event = user_event_get(&user_event_init_group, raw_command,
-			       USER_EVENT_REG_PERSIST);
-	if (IS_ERR(event))
-		return PTR_ERR(event);
-	user_event_put(event);
-	return 0;
+	ret = -EINVAL;
+	if (strlen(raw_command) < USER_EVENT_MAX_LISTED) {
+		event = user_event_get(group, raw_command, USER_EVENT_REG_PERSIST);
+		ret = PTR_ERR_OR_ZERO(event);
+	}
+	if (!ret)
+		user_event_put(event);
+	group_put(group);
+	return ret;
 }
 
 static struct user_event *event_of_dyn(struct dyn_event *dyn_event)
@@ -4440,9 +4603,13 @@ static void show_fields(struct seq_file *m, const struct user_event_format *form
 
 static int dyn_show(struct seq_file *m, struct dyn_event *dyn_event)
 {
-	const struct user_event_format *format = event_of_dyn(dyn_event)->format;
+	struct user_event *event = event_of_dyn(dyn_event);
+	const struct user_event_format *format = event->format;
 
-	seq_printf(m, "%s%s", USER_EVENTS_PREFIX, format->name);
+	seq_puts(m, USER_EVENTS_PREFIX);
+	if (event->group != &user_event_init_group)
+		seq_printf(m, "%s/", event->group->single_system);
+	seq_puts(m, format->name);
 	show_fields(m, format);
 	seq_putc(m, '\n');
 	return 0;
@@ -4489,12 +4656,23 @@ static bool args_match(const struct user_event_format *format, int argc, const c
 	return match;
 }
 
+/* Without a system, and in that of a group, are events of both kinds. */
+static bool in_system(const struct user_event *event, const char *system)
+{
+	if (!system)
+		return event->group == &user_event_init_group;
+	if (!strcmp(system, event->call.class->system))
+		return true;
+	return event->group != &user_event_init_group &&
+	       !strcmp(system, event->group->single_system);
+}
+
 static bool dyn_match(const char *system, const char *name, int argc,
 		      const char **argv, struct dyn_event *dyn_event)
 {
 	struct user_event *event = event_of_dyn(dyn_event);
 
-	if (system && strcmp(system, event->call.class->system))
+	if (!in_system(event, system))
 		return false;
 	if (strcmp(name, event->format->name) && strcmp(name, event->tracepoint.name))
 		return false;
@@ -4515,6 +4693,251 @@ static struct dyn_event_operations user_event_dyn_ops = {
 	.free		= dyn_free,
 	.match		= dyn_match,
 };
+
+/*
+ * Groups: mkdir and rmdir in user_events_groups.
+ *
+ * A group is a name space of events and a directory of files that are opened into
+ * it. What refers to it:
+ *
+ *   its directory     from mkdir to rmdir; owns it, and user_event_groups
+ *   an open file      of its three, whoever has that by now
+ *   a mapping         of user_events_data
+ *   dynamic_events    while a line is at work
+ *   its events        without a reference: rmdir looks at each of them
+ *
+ * So a group goes in rmdir, or not at all. The one question is who opens a file
+ * or uses an event meanwhile:
+ *
+ *   open                                rmdir, event_mutex held
+ *   ----                                -----------------------
+ *   rcu_read_lock()                     is an event busy?         -EBUSY
+ *   group = inode->i_private            refs: 1 -> 0, else        -EBUSY
+ *   refs: n -> n + 1, but not 0 -> 1    delete the idle events
+ *     else -ENODEV                      inode->i_private = NULL
+ *   rcu_read_unlock()                   free after a grace period
+ *
+ * An event becomes busy by a tracer or a register. The first needs event_mutex.
+ * The second needs an open file, or dynamic_events, and so a reference that was
+ * there before the look at refs; it may find the event without event_mutex, but
+ * then the reference is still there. An inode outlives the group, by O_PATH for
+ * example, and so finds NULL, not what was made at the same place.
+ *
+ * groups_mutex makes mkdir and rmdir wait for each other, and no one else for
+ * them: tracefs calls both without its locks, and directories are made and
+ * removed without event_mutex. Their locks are not to be had within bounded time:
+ * a program that reads a directory into memory that does not answer holds the
+ * lock of the directory. The one directory that a program can have open is root/.
+ * rmdir only tries its lock, is -EBUSY without it, and marks the directory dead,
+ * so that nobody begins to read it after that.
+ */
+static int max_events_show(struct seq_file *m, void *v)
+{
+	struct user_event_group *group = m->private;
+
+	seq_printf(m, "%u\n", READ_ONCE(group->max_events));
+	return 0;
+}
+
+static int max_events_open(struct inode *inode, struct file *file)
+{
+	struct user_event_group *group = group_get(inode);
+	int ret;
+
+	if (!group)
+		return -ENODEV;
+
+	ret = single_open(file, max_events_show, group);
+	if (ret)
+		group_put(group);
+	return ret;
+}
+
+static ssize_t max_events_write(struct file *file, const char __user *ubuf,
+				size_t count, loff_t *ppos)
+{
+	struct seq_file *m = file->private_data;
+	struct user_event_group *group = m->private;
+	unsigned int max;
+	int ret;
+
+	ret = kstrtouint_from_user(ubuf, count, 10, &max);
+	if (ret)
+		return ret;
+
+	WRITE_ONCE(group->max_events, max);
+	*ppos += count;
+	return count;
+}
+
+static int max_events_release(struct inode *inode, struct file *file)
+{
+	struct seq_file *m = file->private_data;
+
+	group_put(m->private);
+	return single_release(inode, file);
+}
+
+static const struct file_operations max_events_fops = {
+	.open		= max_events_open,
+	.read		= seq_read,
+	.write		= max_events_write,
+	.llseek		= seq_lseek,
+	.release	= max_events_release,
+};
+
+static struct dentry *groups_dir;
+
+/* "multi" would make one group's single-format system of another's multi-format one. */
+static bool is_group_name(const char *name)
+{
+	size_t len = strlen(name);
+	const char *c = name;
+
+	while (isascii(*c) && (isalnum(*c) || *c == '_'))
+		c++;
+	if (*c || !len || len > USER_EVENT_GROUP_NAME)
+		return false;
+	return strcmp(name, "multi") && !str_has_prefix(name, "multi_");
+}
+
+/* Make a group of this name of what is zeroed. */
+static void group_name(struct user_event_group *group, const char *name)
+{
+	sprintf(group->single_system, "%s_%s", USER_EVENTS_SYSTEM, name);
+	sprintf(group->multi_system, "%s_%s", USER_EVENTS_MULTI_SYSTEM, name);
+	group_init(group, group->single_system, group->multi_system, &user_event_dyn_ops);
+	group->max_events = USER_EVENT_GROUP_EVENTS;
+}
+
+/* Let files be opened to @group, or not any more. */
+static void group_show(struct user_event_group *group, void *to)
+{
+	int i;
+
+	for (i = 0; i < NR_GROUP_FILES; i++) {
+		/* Pairs with group_get(). */
+		smp_store_release(&d_inode(group->file[i])->i_private, to);
+	}
+}
+
+static int group_make_files(struct user_event_group *group, const char *name)
+{
+	struct dentry **file = group->file;
+	int i;
+
+	group->dir = tracefs_create_dir(name, groups_dir);
+	if (!group->dir)
+		return -ENOMEM;
+	group->root = tracefs_create_dir("root", group->dir);
+	if (!group->root)
+		return -ENOMEM;
+
+	file[GROUP_DATA] = tracefs_create_file("user_events_data", TRACE_MODE_WRITE,
+					       group->root, NULL, &user_events_data_fops);
+	file[GROUP_STATUS] = tracefs_create_file("user_events_status", TRACE_MODE_READ,
+						 group->root, NULL,
+						 &user_events_status_fops);
+	file[GROUP_MAX_EVENTS] = tracefs_create_file("max_events", 0644, group->dir, NULL,
+						     &max_events_fops);
+	for (i = 0; i < NR_GROUP_FILES; i++) {
+		if (!file[i])
+			return -ENOMEM;
+	}
+
+	tracefs_keep_owner(group->root);
+	tracefs_keep_owner(file[GROUP_DATA]);
+	tracefs_keep_owner(file[GROUP_STATUS]);
+	return 0;
+}
+
+static int group_mkdir(const char *name)
+{
+	struct user_event_group *group;
+	int ret;
+
+	if (!is_group_name(name))
+		return -EINVAL;
+
+	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
+	if (!group)
+		return -ENOMEM;
+	group_name(group, name);
+
+	guard(mutex)(&groups_mutex);
+	ret = find_group(group->single_system) ? -EEXIST : group_make_files(group, name);
+	if (ret) {
+		tracefs_remove(group->dir);
+		kfree(group);
+		return ret;
+	}
+	hash_add_rcu(user_event_groups, &group->node, hash_system(group->single_system));
+	group_show(group, group);
+	return 0;
+}
+
+/* Drop the reference of the directory, if it is the last one. */
+static int group_close(struct user_event_group *group)
+{
+	struct inode *root = d_inode(group->root);
+	bool last;
+
+	if (!inode_trylock(root))
+		return -EBUSY;
+	last = refcount_dec_if_one(&group->refs);
+	if (last)
+		root->i_flags |= S_DEAD;
+	inode_unlock(root);
+	return last ? 0 : -EBUSY;
+}
+
+/* Delete the events of @group, all of which are idle, and let nobody in any more. */
+static int group_retire(struct user_event_group *group)
+{
+	struct user_event *event, *next;
+	int ret;
+
+	guard(mutex)(&event_mutex);
+	put_orphans();
+
+	list_for_each_entry(event, &group->list, link) {
+		if (user_event_busy(event))
+			return -EBUSY;
+	}
+	ret = group_close(group);
+	if (ret)
+		return ret;
+
+	list_for_each_entry_safe(event, next, &group->list, link)
+		WARN_ON_ONCE(user_event_delete_locked(event));
+	return 0;
+}
+
+static int group_rmdir(const char *name)
+{
+	char system[sizeof_field(struct user_event_group, single_system)];
+	struct user_event_group *group;
+	int ret;
+
+	snprintf(system, sizeof(system), "%s_%s", USER_EVENTS_SYSTEM, name);
+
+	guard(mutex)(&groups_mutex);
+	group = find_group(system);
+	if (!group)
+		return -ENOENT;
+	ret = group_retire(group);
+	if (ret)
+		return ret;
+
+	hash_del_rcu(&group->node);
+	group_show(group, NULL);
+	tracefs_remove(group->dir);
+	/* Whoever prints a record may have found its event just before that retired. */
+	down_write(&trace_event_sem);
+	up_write(&trace_event_sem);
+	kfree_rcu(group, rcu);
+	return 0;
+}
 
 static struct ctl_table user_event_sysctls[] = {
 	{
@@ -4547,7 +4970,8 @@ static int __init user_events_init(void)
 	if (ret)
 		return ret;
 
-	ret = group_init(group, &user_event_dyn_ops);
+	group_init(group, USER_EVENTS_SYSTEM, USER_EVENTS_MULTI_SYSTEM, &user_event_dyn_ops);
+	ret = rhashtable_init(&user_event_registry, &registry_params);
 	if (ret)
 		return ret;
 
@@ -4559,6 +4983,8 @@ static int __init user_events_init(void)
 			  &user_events_data_fops);
 	trace_create_file("user_events_status", TRACE_MODE_READ, NULL, group,
 			  &user_events_status_fops);
+	groups_dir = tracefs_create_instance_dir("user_events_groups", NULL, group_mkdir,
+						 group_rmdir);
 	register_sysctl_init("kernel", user_event_sysctls);
 	return dyn_event_register(&user_event_dyn_ops);
 }

@@ -686,7 +686,9 @@ static int registry_init(struct kunit *test)
 {
 	saved_events_max = user_events_max;
 	memset(&test_group, 0, sizeof(test_group));
-	return group_init(&test_group, &user_event_dyn_ops);
+	group_init(&test_group, USER_EVENTS_SYSTEM, USER_EVENTS_MULTI_SYSTEM,
+		   &user_event_dyn_ops);
+	return 0;
 }
 
 static void registry_exit(struct kunit *test)
@@ -694,9 +696,8 @@ static void registry_exit(struct kunit *test)
 	user_events_max = saved_events_max;
 	KUNIT_EXPECT_EQ(test, test_group.nr_events, 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&test_group.list));
-	KUNIT_EXPECT_TRUE(test, hash_empty(test_group.multi));
-	KUNIT_EXPECT_EQ(test, atomic_read(&test_group.events.nelems), 0);
-	rhashtable_destroy(&test_group.events);
+	KUNIT_EXPECT_EQ(test, nr_user_events, user_event_init_group.nr_events);
+	KUNIT_EXPECT_EQ(test, atomic_read(&user_event_registry.nelems), nr_user_events);
 }
 
 static struct user_event *get(struct kunit *test, const char *command, u16 flags)
@@ -887,7 +888,7 @@ static void registry_delete_among_many(struct kunit *test)
 		snprintf(command, sizeof(command), "kunit%d", i);
 		KUNIT_ASSERT_EQ(test, get_fails(command, multi), 0);
 	}
-	hash_for_each_possible(test_group.multi, event, multi_link,
+	hash_for_each_possible(user_event_multi, event, multi_link,
 			       hash_name(&test_group, "kunit7"))
 		seen++;
 	KUNIT_EXPECT_GE(test, seen, 1);
@@ -1070,7 +1071,7 @@ struct dyn_match_case {
 
 static const struct dyn_match_case dyn_match_cases[] = {
 	{ "name", NULL, "kunit", 0, {}, false },
-	{ "name of the format", "user_events_multi", "kunit.0", 0, {}, true },
+	{ "name of the format", "user_events_multi", NULL, 0, {}, true },
 	{ "system", "user_events_multi", "kunit", 0, {}, true },
 	{ "other system", "user_events", "kunit", 0, {}, false },
 	{ "other name", NULL, "kuni", 0, {}, false },
@@ -1086,14 +1087,118 @@ KUNIT_ARRAY_PARAM_DESC(dyn_match, dyn_match_cases, why);
 static void registry_dyn_match(struct kunit *test)
 {
 	const struct dyn_match_case *param = test->param_value;
-	struct user_event *event = get(test, "kunit u32 a; u8 b", USER_EVENT_REG_MULTI_FORMAT);
+	struct user_event *event;
 	const char *argv[4];
 
+	event = user_event_get(&user_event_init_group, "kunit u32 a; u8 b",
+			       USER_EVENT_REG_MULTI_FORMAT);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(event));
 	memcpy(argv, param->argv, sizeof(argv));
 	KUNIT_EXPECT_EQ(test, param->match,
-			dyn_match(param->system, param->name, param->argc, argv,
-				  &event->dyn_event));
+			dyn_match(param->system, param->name ?: event->tracepoint.name,
+				  param->argc, argv, &event->dyn_event));
 	user_event_put(event);
+}
+
+static bool matches(struct user_event *event, const char *system)
+{
+	return dyn_match(system, "kunit", 0, NULL, &event->dyn_event);
+}
+
+/* In dynamic_events the system of a group stands for both kinds of its events. */
+static void registry_dyn_match_group(struct kunit *test)
+{
+	struct user_event *multi, *single;
+
+	group_name(&test_group, "kunit");
+	single = get(test, "kunit", USER_EVENT_REG_PERSIST);
+	multi = get(test, "kunit u32 a", USER_EVENT_REG_MULTI_FORMAT);
+	KUNIT_EXPECT_STREQ(test, single->call.class->system, "user_events_kunit");
+	KUNIT_EXPECT_STREQ(test, multi->call.class->system, "user_events_multi_kunit");
+
+	KUNIT_EXPECT_TRUE(test, matches(single, "user_events_kunit"));
+	KUNIT_EXPECT_TRUE(test, matches(multi, "user_events_kunit"));
+	KUNIT_EXPECT_TRUE(test, matches(multi, "user_events_multi_kunit"));
+	KUNIT_EXPECT_FALSE(test, matches(single, "user_events_multi_kunit"));
+	KUNIT_EXPECT_FALSE(test, matches(single, NULL));
+	KUNIT_EXPECT_FALSE(test, matches(multi, NULL));
+	KUNIT_EXPECT_FALSE(test, matches(single, "user_events"));
+	user_event_put(single);
+	user_event_put(multi);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
+}
+
+/* Two groups share nothing but the total. */
+static void registry_groups(struct kunit *test)
+{
+	struct user_event_group *first = &user_event_init_group;
+	struct user_event *event, *multi, *other;
+
+	group_name(&test_group, "kunit");
+	event = get(test, "kunit u32 a", USER_EVENT_REG_PERSIST);
+	multi = get(test, "kunit u32 a", USER_EVENT_REG_MULTI_FORMAT);
+	other = user_event_get(first, "kunit u64 b", 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(other));
+	KUNIT_EXPECT_PTR_NE(test, other, event);
+	KUNIT_EXPECT_EQ(test, user_event_delete(first, "kunit"), -EBUSY);
+	user_event_put(other);
+	KUNIT_EXPECT_EQ(test, user_event_delete(first, "kunit"), -ENOENT);
+
+	test_group.max_events = 2;
+	user_event_put(event);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_other", 0), -EMFILE);
+	user_event_put(multi);
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_other", 0), 0);
+	user_events_max = nr_user_events;
+	KUNIT_EXPECT_EQ(test, get_fails("kunit_other", 0), -EMFILE);
+	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);
+}
+
+struct group_name_case {
+	const char	*name;
+	bool		good;
+};
+
+#define NAME_45	"a23456789_123456789_123456789_123456789_12345"
+
+static const struct group_name_case group_name_cases[] = {
+	{ "a", true },
+	{ "_", true },
+	{ "0", true },
+	{ "Az_09", true },
+	{ NAME_45, true },
+	{ NAME_45 "6", false },
+	{ "", false },
+	{ "a.b", false },
+	{ "a-b", false },
+	{ "a b", false },
+	{ "a:b", false },
+	{ "caf\xe9", false },
+	{ "\xc3\xa9", false },
+	{ "multi", false },
+	{ "multi_", false },
+	{ "multi_a", false },
+	{ "multia", true },
+	{ "a_multi_b", true },
+	{ "Multi", true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(group_name, group_name_cases, name);
+
+static void registry_group_name(struct kunit *test)
+{
+	const struct group_name_case *param = test->param_value;
+
+	KUNIT_EXPECT_EQ(test, is_group_name(param->name), param->good);
+	if (!param->good)
+		return;
+
+	group_name(&test_group, param->name);
+	KUNIT_EXPECT_LT(test, strlen(test_group.multi_system), 64);
+	KUNIT_EXPECT_STREQ(test, test_group.single_system + strlen("user_events_"),
+			   param->name);
+	KUNIT_EXPECT_STREQ(test, test_group.multi_system + strlen("user_events_multi_"),
+			   param->name);
 }
 
 static struct kunit_case registry_tests[] = {
@@ -1116,6 +1221,9 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_dyn_create),
 	KUNIT_CASE(registry_size_of_argument),
 	KUNIT_CASE_PARAM(registry_dyn_match, dyn_match_gen_params),
+	KUNIT_CASE(registry_dyn_match_group),
+	KUNIT_CASE(registry_groups),
+	KUNIT_CASE_PARAM(registry_group_name, group_name_gen_params),
 	{}
 };
 
