@@ -11,6 +11,7 @@
 #define _USER_EVENTS_FUZZ_STEPS_H
 
 #include "fuzz.h"
+#include "groups.h"
 #include "uring.h"
 
 #define NR_FILES	6
@@ -50,7 +51,7 @@ struct bit {
 	int nr, size;
 	int area;
 	unsigned int generation;
-	int name;		/* negative: a multi-format event */
+	int name;		/* negative: multi-format, or of another group */
 };
 
 struct index {
@@ -94,6 +95,7 @@ struct fuzz {
 	char *payload;
 	struct area area[NR_AREAS];
 	struct bit bit[NR_BITS];
+	bool in_group[NR_FILES];	/* not in the first */
 	struct index index[NR_INDEXES];
 	unsigned int nr_indexes;
 	int perf[NR_PERF];
@@ -136,14 +138,19 @@ static const char *event_path(struct fuzz *f, const char *file)
 	static const char * const tops[] = {
 		"", "", "", "", "", "", "instances/fz0/", "instances/fz1/",
 	};
+	static const char * const groups[] = {
+		"", "", "", "", "", "", "_fz0", "_fz1",
+	};
+	const char *group = groups[below(&f->rng, ARRAY_SIZE(groups))];
 
 	if (one_in(&f->rng, 12))
-		snprintf(path, sizeof(path), "%sevents/user_events%s/enable",
+		snprintf(path, sizeof(path), "%sevents/user_events%s%s/enable",
 			 tops[below(&f->rng, ARRAY_SIZE(tops))],
-			 one_in(&f->rng, 2) ? "_multi" : "");
+			 one_in(&f->rng, 2) ? "_multi" : "", group);
 	else
-		snprintf(path, sizeof(path), "%sevents/user_events/fz%u/%s",
-			 tops[below(&f->rng, ARRAY_SIZE(tops))], below(&f->rng, NR_NAMES), file);
+		snprintf(path, sizeof(path), "%sevents/user_events%s/fz%u/%s",
+			 tops[below(&f->rng, ARRAY_SIZE(tops))], group,
+			 below(&f->rng, NR_NAMES), file);
 
 	return path;
 }
@@ -151,9 +158,16 @@ static const char *event_path(struct fuzz *f, const char *file)
 /* Opens again what a number stands for, and forgets what was known of it. */
 static void reopen_file(struct fuzz *f, int nr)
 {
+	int fd = -ENOENT;
 	unsigned int i;
-	int fd = ue_open();
 
+	if (one_in(&f->rng, 4)) {
+		fd = group_open(one_in(&f->rng, 2) ? "fz0" : "fz1");
+		EXPECT_ERRNO("open in a group", fd, EACCES, ENOENT, ENODEV);
+	}
+	f->in_group[nr] = fd >= 0;
+	if (fd < 0)
+		fd = ue_open();
 	if (fd == -EACCES)
 		return;
 	EXPECT_ERRNO("open", fd, 0);
@@ -410,7 +424,8 @@ static void registered(struct fuzz *f, const struct user_reg *reg, int file,
 		.size = reg->enable_size,
 		.area = area,
 		.generation = f->area[area].generation,
-		.name = reg->flags & USER_EVENT_REG_MULTI_FORMAT ? -1 : name,
+		.name = reg->flags & USER_EVENT_REG_MULTI_FORMAT ||
+			f->in_group[file] ? -1 : name,
 	};
 	disown_same(f, bit);
 }
@@ -819,16 +834,20 @@ static void restore_settings(void)
 
 static void op_dynamic(struct fuzz *f)
 {
-	char text[96];
+	static const char * const systems[] = {
+		"", "", "", "user_events/", "user_events/", "user_events_multi/",
+		"user_events_fz0/", "user_events_fz1/", "user_events_multi_fz0/",
+	};
+	const char *system = systems[below(&f->rng, ARRAY_SIZE(systems))];
 	int name = below(&f->rng, NR_NAMES);
+	char text[128];
 
 	if (one_in(&f->rng, 2))
-		snprintf(text, sizeof(text), "u:fz%d%s", name,
+		snprintf(text, sizeof(text), "u:%sfz%d%s", system, name,
 			 formats[name % ARRAY_SIZE(formats)].fields);
 	else
 		snprintf(text, sizeof(text), "%s:%sfz%d", one_in(&f->rng, 2) ?
-			 "-" : "!u", one_in(&f->rng, 2) ? "user_events/" : "",
-			 name);
+			 "-" : "!u", system, name);
 	put_text("dynamic_events", text);
 }
 
@@ -845,11 +864,37 @@ static void op_instance(struct fuzz *f)
 		     EACCES, ENOMEM);
 }
 
+/* Groups come, are full, and go while they are used. */
+static void op_group(struct fuzz *f)
+{
+	static const char * const names[] = {
+		"fz0", "fz1", "fz0", "fz1", "multi", "multi_fz", "f-z", "",
+	};
+	static const unsigned int limits[] = { 0, 3, 1024, 1024, ~0 };
+	const char *name = names[below(&f->rng, ARRAY_SIZE(names))];
+	int ret;
+
+	switch (below(&f->rng, 4)) {
+	case 0:
+		ret = group_remove(name);
+		break;
+	case 1:
+		ret = group_set_max(name, limits[below(&f->rng, ARRAY_SIZE(limits))]);
+		break;
+	default:
+		ret = group_make(name);
+	}
+	EXPECT_ERRNO("group", ret, EEXIST, ENOENT, ENODEV, EBUSY, EACCES, EPERM,
+		     EINVAL, ENOMEM, ENOTDIR);
+}
+
 static void op_read(struct fuzz *f)
 {
 	static const char * const files[] = {
 		"user_events_status", "dynamic_events", "trace", "set_event",
 		"instances/fz0/trace", UE_MAX,
+		"user_events_groups/fz0/root/user_events_status",
+		"user_events_groups/fz1/max_events",
 	};
 	static const char * const event_files[] = {
 		"format", "enable", "filter", "trigger", "hist", "id",
@@ -1111,7 +1156,8 @@ static const struct step {
 	{ op_inject, 6 },
 	{ op_reopen, 20, PROCESS_ONLY }, { op_map, 40, PROCESS_ONLY },
 	{ op_advise, 25, PROCESS_ONLY }, { op_perf, 15, PROCESS_ONLY },
-	{ op_instance, 1, PROCESS_ONLY }, { op_check, 25, PROCESS_ONLY },
+	{ op_instance, 1, PROCESS_ONLY }, { op_group, 10, PROCESS_ONLY },
+	{ op_check, 25, PROCESS_ONLY },
 	{ op_thread, 5, PROCESS_ONLY }, { op_fork, 8, PROCESS_ONLY },
 	{ op_reap, 8, PROCESS_ONLY },
 };
@@ -1269,6 +1315,24 @@ static void check_fresh_event(void)
 		     ue_active());
 }
 
+/* Whatever was done in it, a group that nobody uses can be removed. */
+static void remove_group(const char *name)
+{
+	static const char * const kinds[] = { "", "_multi" };
+	char system[64], path[96];
+	int ret;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(kinds); i++) {
+		snprintf(system, sizeof(system), "user_events%s_%s", kinds[i], name);
+		clear_triggers(system);
+		snprintf(path, sizeof(path), "events/%s/enable", system);
+		ue_write(path, "0");
+	}
+	ret = group_sweep(name);
+	if (ret)
+		fail("group %s cannot be removed: %d", name, ret);
+}
+
 /* After a session everything has to be as before. */
 static void check_clean(void)
 {
@@ -1281,6 +1345,8 @@ static void check_clean(void)
 	restore_settings();
 	clear_triggers(USER_EVENTS_SYSTEM);
 	clear_triggers(USER_EVENTS_MULTI_SYSTEM);
+	remove_group("fz0");
+	remove_group("fz1");
 	if (ue_sweep())
 		fail("events cannot be deleted: %s", ue_status_text());
 	check_fresh_event();

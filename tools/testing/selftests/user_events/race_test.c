@@ -13,6 +13,7 @@
 
 #include "consumer.h"
 #include "crew.h"
+#include "groups.h"
 #include "process.h"
 
 #include <linux/sched.h>
@@ -947,6 +948,119 @@ UE_TEST_F(max, limit_moves)
 		crew_meet();
 	}
 	CREW_EXPECT_DONE();
+}
+
+/*
+ * A group is made and removed while others open it, register and let go. Who has
+ * got in finds everything there, until he leaves.
+ */
+#define GROUP		"race_group"
+#define GROUP_USERS	3
+#define GROUP_ROUNDS	ue_rounds(2000)
+
+static void group_user(int nr)
+{
+	char args[32], name[32];
+	uint32_t word = 0;
+	int fd, ret;
+
+	snprintf(name, sizeof(name), "race_%d", nr % 2);
+	snprintf(args, sizeof(args), "race_%d u32 a%d", nr % 2, nr % 2);
+	fd = group_open(GROUP);
+	WANT(fd >= 0 || says_gone(fd), fd);
+	if (fd < 0)
+		return;
+
+	WANT_EQ(0, ue_reg(fd, args, &word, nr, NULL));
+	WANT_EQ(0, access(group_full_path(GROUP, "root/user_events_data"), F_OK));
+	WANT_EQ(1, group_event_exists(GROUP, name));
+	if (nr & 1) {
+		WANT_EQ(0, ue_unreg(fd, &word, nr));
+		close(fd);
+		return;
+	}
+
+	/* The last to let go of is the word. */
+	close(fd);
+	WANT_EQ(1, group_event_exists(GROUP, name));
+	WANT_EQ(-EBUSY, group_remove(GROUP));
+	fd = ue_open();
+	ret = ue_unreg(fd, &word, nr);
+	WANT_EQ(0, ret);
+	close(fd);
+}
+
+static void group_persist(void)
+{
+	int ret = ue_write("dynamic_events", "u:user_events_" GROUP "/race_kept u32 a");
+
+	WANT(!ret || says_gone(ret), ret);
+	ret = ue_write("dynamic_events", "-:user_events_" GROUP "/race_kept");
+	WANT(!ret || says_gone(ret) || ret == -EBUSY, ret);
+	ue_write("dynamic_events", "u:user_events_" GROUP "/race_kept u32 a");
+	ret = group_active(GROUP);
+	WANT(ret >= 0 || says_gone(ret), ret);
+}
+
+static void group_trace(void)
+{
+	int ret = group_switch(GROUP, "race_kept", 1);
+
+	WANT(!ret || says_gone(ret) || ret == -EINVAL, ret);
+	ret = group_switch(GROUP, "race_kept", 0);
+	WANT(!ret || says_gone(ret) || ret == -EINVAL, ret);
+}
+
+static void group_worker(int nr)
+{
+	for (int round = 0; round < GROUP_ROUNDS; round++) {
+		if (nr < GROUP_USERS)
+			group_user(nr);
+		else if (nr == GROUP_USERS)
+			group_persist();
+		else
+			group_trace();
+	}
+	crew_meet();
+}
+
+static void group_maker(int nr)
+{
+	while (!atomic_load(&crew->stop)) {
+		int ret = group_make(GROUP);
+
+		WANT(!ret || ret == -EEXIST, ret);
+		ret = group_remove(GROUP);
+		WANT(!ret || ret == -EBUSY || says_gone(ret), ret);
+	}
+}
+
+FIXTURE(group) {
+	int unused;
+};
+
+FIXTURE_SETUP(group)
+{
+	UE_REQUIRE();
+}
+
+FIXTURE_TEARDOWN_PARENT(group)
+{
+	ue_write("events/user_events_" GROUP "/enable", "0");
+	EXPECT_EQ(0, group_sweep(GROUP));
+	EXPECT_EQ(0, ue_sweep());
+}
+
+UE_TEST_F(group, made_and_removed)
+{
+	ASSERT_EQ(0, crew_create(GROUP_USERS + 2 + 1));
+	ASSERT_EQ(0, crew_start(group_worker, GROUP_USERS + 2, 1));
+	ASSERT_EQ(0, crew_start(group_maker, 2, 1));
+	crew_meet();
+	atomic_store(&crew->stop, 1);
+	CREW_EXPECT_DONE();
+	EXPECT_EQ(0, group_sweep(GROUP));
+	EXPECT_EQ(-ENOENT, ue_write("dynamic_events", "-:user_events_" GROUP "/race_kept"));
 }
 
 /* A payload that shows whether it is whole, and whose it is. */
