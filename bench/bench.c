@@ -166,6 +166,7 @@ static const struct {
 	{ "toggle_words", bench_toggle_words },
 	{ "enable_all", bench_enable_all },
 	{ "memory", bench_memory },
+	{ "groups", bench_groups },
 	{ "register", bench_register },
 	{ "destroy", bench_destroy },
 	/* These leave events behind. */

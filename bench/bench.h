@@ -99,6 +99,7 @@ void bench_toggle_watched(void);
 void bench_toggle_words(void);
 void bench_enable_all(void);
 void bench_memory(void);
+void bench_groups(void);
 void bench_register(void);
 void bench_destroy(void);
 void bench_let_go(void);

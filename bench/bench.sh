@@ -10,7 +10,7 @@
 
 bench=$top/bench
 work=$build/bench
-all="write fork exit toggle toggle_watched toggle_words enable_all memory
+all="write fork exit toggle toggle_watched toggle_words enable_all memory groups
 	register destroy let_go crowd"
 
 # shellcheck source=prepare.sh

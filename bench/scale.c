@@ -6,6 +6,7 @@
  */
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "bench.h"
@@ -770,6 +771,96 @@ static void memory(unsigned int unused)
 void bench_memory(void)
 {
 	in_child(memory, 0);
+	settle();
+}
+
+#define GROUPS		TRACING "user_events_groups"
+#define GROUP_EVENTS	10
+#define GROUP_WINDOW	50
+
+static const char *group_path(unsigned int i)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), GROUPS "/bench%u", i);
+
+	return text;
+}
+
+static void group_fill(unsigned int i)
+{
+	char text[80];
+	unsigned int j;
+
+	for (j = 0; j < GROUP_EVENTS; j++) {
+		snprintf(text, sizeof(text), "u:user_events_bench%u/bench_%u u64 a; u64 b",
+			 i, j);
+		tracefs_write("dynamic_events", text);
+	}
+}
+
+/* What comes on top of @crowd groups of so many events. */
+static void group_window(unsigned int crowd)
+{
+	unsigned int i, end = crowd + GROUP_WINDOW;
+	char text[80];
+	__u64 start;
+
+	sleep(QUIET);
+	start = now();
+	for (i = crowd; i < end; i++)
+		CHECK(mkdir(group_path(i), 0700));
+	report_at("group_make", crowd, (double)(now() - start) / GROUP_WINDOW);
+
+	sleep(QUIET);
+	start = now();
+	for (i = crowd; i < end; i++)
+		group_fill(i);
+	report_at("group_fill", crowd, (double)(now() - start) / GROUP_WINDOW);
+
+	sleep(QUIET);
+	start = now();
+	for (i = crowd; i < end; i++) {
+		snprintf(text, sizeof(text), "events/user_events_bench%u/enable", i);
+		tracefs_write(text, "1");
+		tracefs_write(text, "0");
+	}
+	report_at("group_trace", crowd, (double)(now() - start) / GROUP_WINDOW);
+
+	sleep(QUIET);
+	start = now();
+	for (i = crowd; i < end; i++)
+		CHECK(rmdir(group_path(i)));
+	report_at("group_remove", crowd, (double)(now() - start) / GROUP_WINDOW);
+}
+
+void bench_groups(void)
+{
+	static const unsigned int crowds[] = { 0, 1000 };
+	unsigned int i, j, have = 0;
+	double before;
+
+	/* The base has none. */
+	if (access(GROUPS, F_OK))
+		return;
+
+	before = kernel_memory();
+	for (i = 0; i < 1000; i++)
+		CHECK(mkdir(group_path(i), 0700));
+	report("memory_group", (kernel_memory() - before) / 1000);
+	for (i = 0; i < 1000; i++)
+		CHECK(rmdir(group_path(i)));
+	settle();
+
+	for (i = 0; i < ARRAY_SIZE(crowds); i++) {
+		for (; have < crowds[i]; have++) {
+			CHECK(mkdir(group_path(have), 0700));
+			group_fill(have);
+		}
+		group_window(have);
+	}
+	for (j = 0; j < have; j++)
+		CHECK(rmdir(group_path(j)));
 	settle();
 }
 
