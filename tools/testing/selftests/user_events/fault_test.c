@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "consumer.h"
+#include "groups.h"
 #include "process.h"
 
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
@@ -1164,6 +1165,86 @@ UE_TEST_F(fault, instance)
 	ASSERT_EQ(0, call_register(&self->ctx));
 	inject(_metadata, &self->ctx, &op);
 	EXPECT_LT(0, self->ctx.failed);
+}
+
+#define GROUP		"fault_group"
+
+static int call_group(struct context *ctx)
+{
+	return group_make(GROUP);
+}
+
+static int undo_group(struct context *ctx)
+{
+	return group_remove(GROUP);
+}
+
+static int failed_group(struct context *ctx)
+{
+	return access(group_full_path(GROUP, ""), F_OK) ? 0 : -EEXIST;
+}
+
+/* Whatever is made last, nothing is left of what was made before. */
+UE_TEST_F(fault, group)
+{
+	const struct operation op = {
+		.call = call_group,
+		.undo = undo_group,
+		.failed = failed_group,
+	};
+
+	ASSERT_EQ(0, keep_one(&self->ctx));
+	inject(_metadata, &self->ctx, &op);
+	EXPECT_LT(10, self->ctx.failed);
+	group_sweep(GROUP);
+}
+
+/* To open one, to create an event in it, and to remove it with the event. */
+static int call_in_group(struct context *ctx)
+{
+	int fd = group_open(GROUP);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+
+	return ue_write("dynamic_events", "u:user_events_" GROUP "/fault_dyn" FIELDS);
+}
+
+static int undo_in_group(struct context *ctx)
+{
+	return ue_write("dynamic_events", "-:user_events_" GROUP "/fault_dyn");
+}
+
+UE_TEST_F(fault, event_in_group)
+{
+	const struct operation op = { call_in_group, undo_in_group };
+
+	ASSERT_EQ(0, keep_one(&self->ctx));
+	ASSERT_EQ(0, group_make(GROUP));
+	inject(_metadata, &self->ctx, &op);
+	EXPECT_LT(10, self->ctx.failed);
+	EXPECT_EQ(0, group_remove(GROUP));
+}
+
+static int call_group_remove(struct context *ctx)
+{
+	return group_remove(GROUP);
+}
+
+static int undo_group_remove(struct context *ctx)
+{
+	return group_make(GROUP) ?: call_in_group(ctx);
+}
+
+UE_TEST_F(fault, group_remove)
+{
+	const struct operation op = { call_group_remove, undo_group_remove };
+
+	ASSERT_EQ(0, keep_one(&self->ctx));
+	ASSERT_EQ(0, undo_group_remove(&self->ctx));
+	inject(_metadata, &self->ctx, &op);
+	EXPECT_EQ(0, group_remove(GROUP));
 }
 
 #define PERSISTENT	"fault_dyn" FIELDS
