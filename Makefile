@@ -28,6 +28,7 @@ name = $(if $(CONFIG),$(CONFIG)-)$(ARCH)
 help:
 	@echo 'make run       boot the kernel and trace the sample program'
 	@echo 'make bpf       count its events by libbpf and bpftrace'
+	@echo 'make containers  programs in containers, each with a group of events'
 	@echo 'make test      run KUnit and the kselftests in the guest'
 	@echo 'make fuzz      run the fuzzer, on the debug kernel unless CONFIG= says else'
 	@echo 'make check     checkpatch, sparse, W=1 (gcc, clang), kernel-doc, sphinx, shellcheck'
@@ -55,6 +56,9 @@ run:
 
 bpf:
 	@qemu/bpf.sh $(name)
+
+containers:
+	@qemu/containers.sh $(name)
 
 test:
 	@qemu/test.sh -r $(ROUNDS) $(name) $(SUITES)
@@ -105,5 +109,5 @@ gdb:
 clean:
 	rm -rf build
 
-.PHONY: help run bpf test fuzz check shell tree kernel baseline bench sizes diff patch \
-	series menuconfig gdb clean
+.PHONY: help run bpf containers test fuzz check shell tree kernel baseline bench sizes diff \
+	patch series menuconfig gdb clean
