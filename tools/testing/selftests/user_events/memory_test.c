@@ -2,8 +2,8 @@
 /*
  * A process at the limit of its memory slows down nobody but itself. A child of
  * fork changes its registrations, of which it needs copies for that, and its
- * control group has no memory for them: others of its group are killed, and
- * they can end.
+ * control group has no memory for them: it is put to sleep, and readers of the
+ * status go on; or others of its group are killed, and they can end.
  */
 #include <sched.h>
 #include <signal.h>
@@ -23,6 +23,9 @@
 
 #define WORDS		40000
 #define VICTIMS		3
+
+/* How often the one who sleeps is looked at. */
+#define LOOKS		50
 
 /* In shared memory. */
 struct progress {
@@ -172,11 +175,11 @@ static int set_oom_score_adj(pid_t pid, const char *text)
 	return ue_write(path, text);
 }
 
-FIXTURE(oom) {
+FIXTURE(limit) {
 	struct context ctx;
 };
 
-FIXTURE_SETUP(oom)
+FIXTURE_SETUP(limit)
 {
 	int ret;
 
@@ -187,7 +190,7 @@ FIXTURE_SETUP(oom)
 	ASSERT_EQ(0, ret);
 }
 
-FIXTURE_TEARDOWN_PARENT(oom)
+FIXTURE_TEARDOWN_PARENT(limit)
 {
 	EXPECT_EQ(0, context_exit(&self->ctx));
 }
@@ -198,7 +201,7 @@ FIXTURE_TEARDOWN_PARENT(oom)
  * hold what the end of a process takes. What the kernel writes to its log then
  * is no report of a bug: it is kept from the console.
  */
-UE_TEST_F(oom, victims_end)
+UE_TEST_F(limit, victims_end)
 {
 	const struct sched_param first = { .sched_priority = 1 };
 	struct context *ctx = &self->ctx;
@@ -236,6 +239,98 @@ UE_TEST_F(oom, victims_end)
 	ASSERT_EQ(0, tell(ctx->sock[0]));
 	EXPECT_EQ(0, ue_wait(pid));
 	EXPECT_LT(0, group_number(ctx->cgroup, "memory.events", "oom_kill "));
+}
+
+/* The function that a process sleeps in, empty if it does not. */
+static int sleeps_in(pid_t pid, char *where, size_t size)
+{
+	char path[64];
+	int ret;
+
+	snprintf(path, sizeof(path), "/proc/%d/wchan", pid);
+	ret = ue_read(path, where, size);
+	if (ret > 0 && !strcmp(where, "0"))
+		*where = '\0';
+
+	return ret < 0 ? ret : 0;
+}
+
+static bool is_throttled(pid_t pid)
+{
+	char where[128];
+
+	return !sleeps_in(pid, where, sizeof(where)) &&
+	       strstr(where, "handle_over_high");
+}
+
+/* How often a process has gone to sleep. */
+static long sleeps(pid_t pid)
+{
+	char path[64], text[4096], *pos;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (ue_read(path, text, sizeof(text)) < 0)
+		return -EIO;
+	pos = strstr(text, "\nvoluntary_ctxt_switches:");
+
+	return pos ? atol(strchr(pos, ':') + 1) : -ENOENT;
+}
+
+/* Reads the status without end. */
+static pid_t fork_reader(void)
+{
+	static char text[65536];
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (ue_read("user_events_status", text, sizeof(text)) > 0)
+		;
+	_exit(1);
+}
+
+/*
+ * While the limit keeps a process asleep in the middle of its system call, it
+ * has nothing that a reader of the status waits for: he is never asleep then.
+ */
+UE_TEST_F(limit, sleeper_has_no_lock)
+{
+	struct context *ctx = &self->ctx;
+	int looks = 0, waits = 0;
+	char where[128];
+	pid_t pid, reader;
+
+	ASSERT_EQ(0, register_words(ctx->fd, ctx->words, WORDS));
+	pid = fork_into_group(ctx, false);
+	ASSERT_LT(0, pid);
+	reader = fork_reader();
+	ASSERT_LT(0, reader);
+	ASSERT_EQ(0, group_set(ctx->cgroup, "memory.high",
+			       group_number(ctx->cgroup, "memory.current",
+					    "")));
+	ASSERT_EQ(0, tell(ctx->sock[0]));
+
+	while (looks < LOOKS && !atomic_load(&ctx->progress->done)) {
+		long before = sleeps(pid);
+
+		if (!is_throttled(pid))
+			continue;
+		ASSERT_EQ(0, sleeps_in(reader, where, sizeof(where)));
+		/* The same sleep, so it was asleep all the time. */
+		if (!is_throttled(pid) || sleeps(pid) != before)
+			continue;
+		looks++;
+		if (*where && !waits++)
+			TH_LOG("the reader sleeps in %s", where);
+	}
+	EXPECT_EQ(LOOKS, looks);
+	EXPECT_EQ(0, waits) TH_LOG("of %d looks", looks);
+
+	kill(pid, SIGKILL);
+	kill(reader, SIGKILL);
+	EXPECT_EQ(-SIGKILL, ue_wait(pid));
+	EXPECT_EQ(-SIGKILL, ue_wait(reader));
 }
 
 TEST_HARNESS_MAIN
