@@ -620,7 +620,8 @@ static struct user_event_format *format_parse(const char *command)
  *   shown    name and fields are there for readers of trace; the last
  *            USER_EVENT_MAX_SHOWN to retire
  *   hidden   its records are of an unknown type; the number stays taken
- *   freed    when numbers are needed and no buffer has a record that old
+ *   freed    when numbers are needed and no buffer where the event was enabled
+ *            has a record that old
  */
 
 /* The files of a group, by which it is opened. */
@@ -740,6 +741,7 @@ struct user_event_files {
  * @orphan_link: in user_event_orphans while that holds a reference
  * @dyn_event: in the list of dynamic_events
  * @retired: when it was destroyed, in ns of ktime_get_ns()
+ * @instances: who may have a record of it then, see trace_retire_event_call()
  * @rcu: freed after readers of the registry
  *
  * The first part is what a write reads; nothing of it is written while
@@ -765,6 +767,7 @@ struct user_event {
 	struct list_head		orphan_link;
 	struct dyn_event		dyn_event;
 	u64				retired;
+	u64				instances;
 	struct rcu_head			rcu;
 };
 
@@ -977,36 +980,62 @@ static void user_event_retire(struct user_event *event)
 	}
 }
 
+/* Clocks differ by less than one part in 64 and a second. */
+static bool has_records(const struct user_event *event, const u64 *ages, u64 now)
+{
+	unsigned long instances[] = { BITMAP_FROM_U64(event->instances) };
+	u64 past = now - event->retired;
+	unsigned int i;
+
+	for_each_set_bit(i, instances, NR_TRACE_AGES) {
+		u64 age = ages[i];
+
+		if (age && (age > now || past < age + age / 64 + NSEC_PER_SEC))
+			return true;
+	}
+	return false;
+}
+
 /*
- * Free the numbers of hidden events of which no buffer holds a record. Clocks
- * differ by less than one part in 64 and a second. Return: is there one?
+ * Free the numbers of hidden events of which no buffer holds a record, from the
+ * oldest on until one has to wait. Return: is there one?
  */
 static bool forget_hidden(void)
 {
-	u64 now = ktime_get_ns();
-	u64 age = trace_oldest_age();
-	unsigned int before = nr_hidden;
 	struct user_event *event, *next;
+	u64 ages[NR_TRACE_AGES];
+	u64 now = ktime_get_ns();
+	bool found = false;
 
 	lockdep_assert_held(&event_mutex);
 
-	if (age)
-		age = age > now ? U64_MAX : age + age / 64 + NSEC_PER_SEC;
+	trace_oldest_ages(ages);
 	list_for_each_entry_safe(event, next, &user_events_hidden, link) {
-		if (now - event->retired < age)
-			break;
+		if (has_records(event, ages, now)) {
+			if (found)
+				break;
+			continue;
+		}
 		list_del(&event->link);
 		unregister_trace_event(&event->call.event);
 		call_rcu(&event->rcu, user_event_free_rcu);
 		nr_hidden--;
+		found = true;
 	}
-	return nr_hidden != before;
+	return found;
 }
 
-/* A type number, as far as those of retired events may be taken. */
+/*
+ * A type number, as far as those of retired events may be taken. The last 1/32
+ * is for who may clear the buffers.
+ */
 static bool take_number(struct user_event *event)
 {
-	if (nr_shown + nr_hidden >= USER_EVENT_MAX_RETIRED && !forget_hidden())
+	unsigned int max = USER_EVENT_MAX_RETIRED;
+
+	if (!perfmon_capable())
+		max -= max / 32;
+	if (nr_shown + nr_hidden >= max && !forget_hidden())
 		return false;
 	return register_trace_event(&event->call.event) ||
 	       (forget_hidden() && register_trace_event(&event->call.event));
@@ -1023,7 +1052,7 @@ static int user_event_destroy(struct user_event *event)
 
 	lockdep_assert_held(&event_mutex);
 
-	ret = trace_retire_event_call(&event->call);
+	ret = trace_retire_event_call(&event->call, &event->instances);
 	if (ret < 0)
 		return ret;
 

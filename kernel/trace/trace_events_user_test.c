@@ -1533,22 +1533,22 @@ static void retired_forgotten(struct kunit *test)
 {
 	struct user_event *event;
 	struct trace_array *tr;
+	u64 ages[NR_TRACE_AGES];
 	int type, shown = 0;
-	u64 age;
 
 	retire_event(test);
 	mutex_lock(&event_mutex);
 	list_for_each_entry(tr, &ftrace_trace_arrays, list)
 		tr->clear_trace = true;
 	tracing_reset_all_online_cpus();
-	age = trace_oldest_age();
+	trace_oldest_ages(ages);
 	while (!list_empty(&user_events_shown)) {
 		event = list_first_entry(&user_events_shown, struct user_event, link);
 		type = event->call.event.type;
 		user_event_hide(event);
 		shown += is_shown(type);
 	}
-	KUNIT_EXPECT_EQ(test, age, 0);
+	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(ages, 0, sizeof(ages)), NULL);
 	KUNIT_EXPECT_EQ(test, shown, 0);
 	KUNIT_EXPECT_TRUE(test, forget_hidden());
 	KUNIT_EXPECT_EQ(test, nr_hidden, 0);
@@ -1556,10 +1556,35 @@ static void retired_forgotten(struct kunit *test)
 	mutex_unlock(&event_mutex);
 }
 
+/*
+ * Records of an instance where the event was not enabled hold nothing, nor do
+ * those that are younger than the event's end.
+ */
+static void retired_elsewhere(struct kunit *test)
+{
+	struct user_event event = {
+		.retired = 1000 * NSEC_PER_SEC,
+		.instances = BIT_ULL(3) | BIT_ULL(40),
+	};
+	u64 now = 1100 * NSEC_PER_SEC;
+	u64 ages[NR_TRACE_AGES] = {};
+
+	KUNIT_EXPECT_FALSE(test, has_records(&event, ages, now));
+	ages[4] = U64_MAX;
+	KUNIT_EXPECT_FALSE(test, has_records(&event, ages, now));
+	ages[3] = 90 * NSEC_PER_SEC;
+	KUNIT_EXPECT_FALSE(test, has_records(&event, ages, now));
+	ages[40] = 99 * NSEC_PER_SEC;
+	KUNIT_EXPECT_TRUE(test, has_records(&event, ages, now));
+	ages[40] = U64_MAX;
+	KUNIT_EXPECT_TRUE(test, has_records(&event, ages, now));
+}
+
 static struct kunit_case retired_tests[] = {
 	KUNIT_CASE(retired_never_recorded),
 	KUNIT_CASE(retired_bound),
 	KUNIT_CASE(retired_forgotten),
+	KUNIT_CASE(retired_elsewhere),
 	{}
 };
 

@@ -875,4 +875,85 @@ UE_TEST_F(retired, injected)
 	ASSERT_EQ(0, ue_write("dynamic_events", "-:user_events/retired_dyn"));
 }
 
+#define BATCH		1000
+#define MAX_BATCHES	20
+
+/* Registers events until there are enough, or the kernel has had enough. */
+static int register_batch(int fd, uint32_t *words, int batch, int *error)
+{
+	char args[64];
+	int i;
+
+	for (i = 0; i < BATCH && !*error; i++) {
+		snprintf(args, sizeof(args), "retired_%d_%d u32 a", batch, i);
+		*error = ue_reg(fd, args, &words[i], 0, NULL);
+	}
+
+	return *error ? i - 1 : i;
+}
+
+/* Has each of them recorded, and lets go of them. */
+static int record_batch(struct ft *ft, int fd, uint32_t *words, int count)
+{
+	int i, ret;
+
+	if (!count)
+		return 0;
+	ret = ft_set(ft, "events/user_events/enable", "1");
+	for (i = 0; i < count && !ret; i++)
+		ret = emit(fd, i, &gone, 4) == 8 ? 0 : -EIO;
+	if (!ret)
+		ret = ft_set(ft, "events/user_events/enable", "0");
+	for (i = 0; i < count && !ret; i++)
+		ret = ue_unreg(fd, &words[i], 0);
+
+	return ret;
+}
+
+/*
+ * A program whose events are recorded can use up the numbers, but those for who
+ * can do something about it. Clearing the buffer where they were recorded is
+ * enough: what other instances hold does not matter.
+ */
+UE_TEST_F(retired, numbers_run_out)
+{
+	static uint32_t words[BATCH];
+	struct ft *ft = &self->ft;
+	int fd, clear, batch, count, error = 0;
+	struct ft other;
+
+	ASSERT_EQ(0, ft_create(&other, "retired_other"));
+	ASSERT_EQ(0, ft_set(&other, "trace_marker", "older than all of them"));
+	ASSERT_EQ(0, ft_set(ft, "buffer_size_kb", "2048"));
+
+	for (batch = 0; batch < MAX_BATCHES && !error; batch++) {
+		fd = ue_open();
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, seteuid(1000));
+		count = register_batch(fd, words, batch, &error);
+		ASSERT_EQ(0, seteuid(0));
+		ASSERT_EQ(0, record_batch(ft, fd, words, count));
+		close(fd);
+	}
+	EXPECT_EQ(-EMFILE, error);
+
+	fd = ue_open();
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, ue_reg(fd, "retired_root u32 a", &words[0], 0, NULL));
+	ASSERT_EQ(0, seteuid(1000));
+	EXPECT_EQ(-EMFILE, ue_reg(fd, "retired_next u32 a", &words[1], 0, NULL));
+	ASSERT_EQ(0, seteuid(0));
+	clear = ue_open_file(ft_path(ft, "trace"), O_WRONLY | O_TRUNC);
+	ASSERT_LE(0, clear);
+	close(clear);
+	ASSERT_EQ(0, seteuid(1000));
+	EXPECT_EQ(0, ue_reg(fd, "retired_next u32 a", &words[1], 0, NULL));
+	ASSERT_EQ(0, seteuid(0));
+
+	ue_unreg(fd, &words[0], 0);
+	ue_unreg(fd, &words[1], 0);
+	close(fd);
+	ft_destroy(&other);
+}
+
 TEST_HARNESS_MAIN
