@@ -3,6 +3,7 @@
  * A record reaches its consumers whole, by their own word, and nothing else
  * with it: what perf takes, what is behind a record, who is asked when.
  */
+#include <glob.h>
 #include <pthread.h>
 
 #include "consumer.h"
@@ -892,6 +893,30 @@ static int register_batch(int fd, uint32_t *words, int batch, int *error)
 	return *error ? i - 1 : i;
 }
 
+/* What was recorded before, and holds numbers. */
+static int clear_buffer(const char *trace)
+{
+	int fd = ue_open_file(trace, O_WRONLY | O_TRUNC);
+
+	return fd < 0 ? fd : close(fd);
+}
+
+static int clear_all(void)
+{
+	glob_t instances;
+	size_t i;
+	int ret;
+
+	if (glob(UE_TRACEFS "/instances/*/trace", 0, NULL, &instances))
+		return -ENOENT;
+	ret = clear_buffer("trace");
+	for (i = 0; i < instances.gl_pathc && !ret; i++)
+		ret = clear_buffer(instances.gl_pathv[i]);
+	globfree(&instances);
+
+	return ret;
+}
+
 /* Has each of them recorded, and lets go of them. */
 static int record_batch(struct ft *ft, int fd, uint32_t *words, int count)
 {
@@ -919,9 +944,10 @@ UE_TEST_F(retired, numbers_run_out)
 {
 	static uint32_t words[BATCH];
 	struct ft *ft = &self->ft;
-	int fd, clear, batch, count, error = 0;
+	int fd, batch, count, error = 0;
 	struct ft other;
 
+	ASSERT_EQ(0, clear_all());
 	ASSERT_EQ(0, ft_create(&other, "retired_other"));
 	ASSERT_EQ(0, ft_set(&other, "trace_marker", "older than all of them"));
 	ASSERT_EQ(0, ft_set(ft, "buffer_size_kb", "2048"));
@@ -943,9 +969,7 @@ UE_TEST_F(retired, numbers_run_out)
 	ASSERT_EQ(0, seteuid(1000));
 	EXPECT_EQ(-EMFILE, ue_reg(fd, "retired_next u32 a", &words[1], 0, NULL));
 	ASSERT_EQ(0, seteuid(0));
-	clear = ue_open_file(ft_path(ft, "trace"), O_WRONLY | O_TRUNC);
-	ASSERT_LE(0, clear);
-	close(clear);
+	ASSERT_EQ(0, clear_buffer(ft_path(ft, "trace")));
 	ASSERT_EQ(0, seteuid(1000));
 	EXPECT_EQ(0, ue_reg(fd, "retired_next u32 a", &words[1], 0, NULL));
 	ASSERT_EQ(0, seteuid(0));
