@@ -3391,7 +3391,8 @@ static unsigned int file_refused(struct user_event *event, struct trace_event_fi
 {
 	struct trace_array *tr = file->tr;
 
-	if (!tracer_tracing_is_on(tr) || READ_ONCE(tr->stop_count) ||
+	/* By tracing_on, while it is read or cleared, or by tracing_cpumask. */
+	if (!ring_buffer_record_is_on(tr->array_buffer.buffer) ||
 	    !cpumask_test_cpu(smp_processor_id(), tr->tracing_cpumask))
 		return 0;
 

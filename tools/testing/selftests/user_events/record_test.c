@@ -89,6 +89,33 @@ UE_TEST_F(record, filter_of_flags)
 	EXPECT_TRUE(event_lost_nothing(self->event));
 }
 
+/* A sample that only fits alone does not wait for what was lost before it. */
+UE_TEST_F(record, alone_after_a_loss)
+{
+	size_t ring = sysconf(_SC_PAGESIZE), size;
+	ssize_t ret = -1;
+
+	/* The largest for which there is room, in a ring that has lost nothing. */
+	for (size = ring; size > ring - 256; size -= 4) {
+		ASSERT_EQ(0, pf_open(&self->pf, self->id, 0, -1, 1));
+		ret = emit_big(self, size);
+		if (ret > 0)
+			break;
+		pf_close(&self->pf);
+	}
+	ASSERT_EQ(4 + (ssize_t)size, ret);
+	EXPECT_EQ(-ENOBUFS, emit_big(self, size));
+	EXPECT_EQ(1, pf_drain(&self->pf));
+	EXPECT_EQ(4 + (ssize_t)size, emit_big(self, size));
+	EXPECT_EQ(1, pf_drain(&self->pf));
+	EXPECT_EQ(0, self->pf.lost);
+
+	/* It is told with a smaller one. */
+	EXPECT_EQ(12, emit_big(self, 8));
+	EXPECT_EQ(1, pf_drain(&self->pf));
+	EXPECT_EQ(1, self->pf.lost);
+}
+
 static int flip_stop;
 
 static void *flip_comm(void *arg)
@@ -280,6 +307,34 @@ UE_TEST_F(record, string_of_eprobe)
 }
 
 /* Nothing of the buffer is in what is added to a record to align it. */
+/* A __rel_loc is found from its end. */
+UE_TEST_F(record, rel_loc_of_eprobe)
+{
+	struct {
+		uint32_t loc;
+		uint32_t other;
+		char text[8];
+	} payload = { .loc = 5 << 16 | 4, .other = 0x41414141, .text = "here" };
+	static const char probe[] = "e:record_rel user_events.record_rel s=$r:string";
+	char text[1024];
+	uint32_t word;
+	int index;
+
+	ASSERT_EQ(0, ue_reg(self->fd, "record_rel __rel_loc char[] r; u32 other", &word, 0,
+			    &index));
+	ASSERT_EQ(0, ue_write("dynamic_events", probe));
+	ASSERT_EQ(0, ft_create(&self->ft, "record"));
+	EXPECT_EQ(0, ft_set(&self->ft, "events/eprobes/record_rel/enable", "1"));
+	EXPECT_EQ(4 + (ssize_t)sizeof(payload),
+		  emit(self->fd, index, &payload, sizeof(payload)));
+	EXPECT_LT(0, ue_read(ft_path(&self->ft, "trace"), text, sizeof(text)));
+	EXPECT_NE(NULL, strstr(text, "s=\"here\"\n"))
+		TH_LOG("%s", text);
+	EXPECT_EQ(0, ft_set(&self->ft, "events/eprobes/record_rel/enable", "0"));
+	EXPECT_EQ(0, ue_write("dynamic_events", "-:eprobes/record_rel"));
+	ue_unreg(self->fd, &word, 0);
+}
+
 UE_TEST_F(record, padding)
 {
 	static const unsigned char zero[8];
@@ -661,6 +716,57 @@ UE_TEST_F(record, full_and_triggers)
 }
 
 /* The file has no position. */
+static const char *clear_path;
+
+static void *clear_without_end(void *arg)
+{
+	unsigned int *clears = arg;
+	int fd;
+
+	while (!__atomic_load_n(&flip_stop, __ATOMIC_RELAXED)) {
+		fd = open(clear_path, O_WRONLY | O_TRUNC);
+		if (fd < 0)
+			return "cannot clear trace";
+		close(fd);
+		__atomic_add_fetch(clears, 1, __ATOMIC_RELAXED);
+	}
+
+	return NULL;
+}
+
+/*
+ * While a buffer is cleared it is off, and not full. That it is on again when
+ * somebody asks why it refused a record can happen once for each time.
+ */
+UE_TEST_F(record, cleared)
+{
+	unsigned int clears = 0, refused = 0;
+	unsigned int rounds = 10;
+	pthread_t thread;
+	char path[256];
+	void *failed;
+	ssize_t ret;
+
+	ASSERT_EQ(0, ft_create(&self->ft, "record"));
+	ASSERT_EQ(0, ft_switch(&self->ft, self->event, 1));
+	snprintf(path, sizeof(path), UE_TRACEFS "/%s",
+		 ft_path(&self->ft, "trace"));
+	clear_path = path;
+	__atomic_store_n(&flip_stop, 0, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, clear_without_end, &clears));
+	while (__atomic_load_n(&clears, __ATOMIC_RELAXED) < rounds) {
+		ret = emit_big(self, 8);
+		if (ret != 12 && ret != -ENOBUFS)
+			break;
+		refused += ret < 0;
+	}
+	__atomic_store_n(&flip_stop, 1, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, &failed));
+	EXPECT_EQ(NULL, failed);
+	EXPECT_LE(rounds, clears);
+	EXPECT_GE(clears, refused);
+}
+
 UE_TEST_F(record, no_position)
 {
 	struct iovec iov = { big, 12 };
