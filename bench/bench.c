@@ -31,15 +31,25 @@ void report_at(const char *name, unsigned int number, double value)
 	fflush(stdout);
 }
 
-void tracefs_write(const char *file, const char *text)
+static void write_file(const char *file, int flags, const char *text)
 {
 	char path[256];
 	int fd;
 
 	snprintf(path, sizeof(path), TRACING "%s", file);
-	fd = CHECK(open(path, O_WRONLY | O_TRUNC));
+	fd = CHECK(open(path, O_WRONLY | flags));
 	CHECK(write(fd, text, strlen(text)));
 	close(fd);
+}
+
+void tracefs_write(const char *file, const char *text)
+{
+	write_file(file, O_TRUNC, text);
+}
+
+void tracefs_append(const char *file, const char *text)
+{
+	write_file(file, O_APPEND, text);
 }
 
 long tracefs_number(const char *file)
@@ -165,6 +175,7 @@ static const struct {
 	{ "toggle_watched", bench_toggle_watched },
 	{ "toggle_words", bench_toggle_words },
 	{ "enable_all", bench_enable_all },
+	{ "hold", bench_hold },
 	{ "memory", bench_memory },
 	{ "groups", bench_groups },
 	{ "register", bench_register },

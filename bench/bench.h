@@ -61,6 +61,7 @@ void report_at(const char *name, unsigned int number, double value);
 
 /* Files of tracefs, named below TRACING. */
 void tracefs_write(const char *file, const char *text);
+void tracefs_append(const char *file, const char *text);
 long tracefs_number(const char *file);
 void enable_event(const char *event, bool on);
 int event_id(const char *event);
@@ -98,6 +99,7 @@ void bench_toggle(void);
 void bench_toggle_watched(void);
 void bench_toggle_words(void);
 void bench_enable_all(void);
+void bench_hold(void);
 void bench_memory(void);
 void bench_groups(void);
 void bench_register(void);

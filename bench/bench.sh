@@ -10,12 +10,12 @@
 
 bench=$top/bench
 work=$build/bench
-all="write fork exit toggle toggle_watched toggle_words enable_all memory groups
-	register destroy let_go crowd"
+all="write fork exit toggle toggle_watched toggle_words enable_all hold memory
+	groups register destroy let_go crowd"
 
 # shellcheck source=prepare.sh
 . "$bench/prepare.sh"
-compile user_events_bench bench.c write.c scale.c
+compile user_events_bench bench.c write.c scale.c hold.c
 
 # measure KERNEL: each benchmark in a guest of its own
 measure()
