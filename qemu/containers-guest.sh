@@ -116,7 +116,9 @@ cat web.log
 
 heading "db: bubblewrap, the group at /run/user_events, other fields"
 make_root root
-bwrap --bind root / --proc /proc --unshare-pid --unshare-ipc --unshare-net --unshare-uts \
+# Of a network of its own bwrap wants the address of the loopback device: the kernel
+# has no IP.
+bwrap --bind root / --proc /proc --unshare-pid --unshare-ipc --unshare-uts \
 	--bind $groups/db/root /run/user_events --cap-drop ALL --die-with-parent \
 	/bin/contained /run/user_events $events $max >db.log 2>&1 </dev/null &
 db=$!
@@ -130,7 +132,7 @@ mkdir -p /run/user_events_user
 mount --bind $groups/user/root /run/user_events_user
 chmod 755 "$work"
 setpriv --reuid $user --regid $user --clear-groups \
-	bwrap --ro-bind root / --tmpfs /tmp --proc /proc --unshare-all --uid 0 --gid 0 \
+	bwrap --ro-bind root / --tmpfs /tmp --proc /proc --unshare-all --share-net --uid 0 --gid 0 \
 	--bind /run/user_events_user /run/user_events --die-with-parent \
 	/bin/contained /run/user_events $events $max >user.log 2>&1 </dev/null &
 user_pid=$!
