@@ -103,7 +103,7 @@ menuconfig:
 	@qemu/menuconfig.sh $(name)
 
 gdb:
-	@qemu/packages.sh gdb
+	@qemu/packages.sh debugger
 	@qemu/shell.sh -g gdb-$(ARCH)
 
 clean:

@@ -109,7 +109,7 @@ ls -lR $groups/web
 
 heading "web: crun, the group over /sys/kernel/tracing"
 bundle web /bin/user_events_example $events
-crun run -b web web >web.log 2>&1 </dev/null &
+crun run --bundle=web web >web.log 2>&1 </dev/null &
 web=$!
 await 'waiting for a tracer' web.log $web
 cat web.log
