@@ -2,24 +2,28 @@
 /*
  * Trace events that programs define and write.
  *
- * A program registers an event through the tracefs file user_events_data and
- * names a bit in its memory, which is set while anybody listens; what it then
- * writes to that file reaches ftrace, perf and BPF as any event does. The
- * interface is described in Documentation/trace/user_events.rst.
+ * A program registers an event through the tracefs file user_events_data. It also
+ * names a bit in its own memory, which the kernel keeps set while a tracer is
+ * attached. What it writes to the file then reaches ftrace, perf and BPF like any
+ * other event. See Documentation/trace/user_events.rst for the interface.
  *
  *   formats    what a command string says: name, fields, print fmt
- *   enablers   bits in the memory of programs and in pages of ours
- *   events     group, registry, consumers, lifetime
+ *   events     groups, registry, lifetime, numbers of events that are gone
+ *   enablers   enable bits, in user memory or in pages of the kernel; consumers
  *   records    stage, check, deliver to every consumer, batches, losses
  *   files      user_events_data, user_events_status, dynamic_events, sysctl
  *   groups     mkdir and rmdir in user_events_groups
  *
- * event_mutex protects the registry, consumers that come and go, and enablers.
- * user_event_file.lock protects the index table of one open file, for writers,
- * and its pages: mmap() takes it under mmap_lock. groups_mutex, outside
- * event_mutex, protects groups that come and go. The enablers have locks of
- * their own, see there. Nothing that can fault in memory of a program runs under
- * any lock but mmap_lock.
+ * Locks, outermost first. Code that may fault on user memory holds none of them.
+ *
+ *   groups_mutex   mkdir and rmdir of groups: they wait for directories, which
+ *                  must not be done under event_mutex
+ *   event_mutex    the registry, attaching and detaching consumers (ftrace and
+ *                  perf hold it then), enablers
+ *
+ * Apart from these, user_event_file.lock serializes updates of a file's index
+ * table and of its pages; it nests inside mmap_lock, for ->mmap(). The enablers
+ * have locks of their own, see there.
  */
 
 #include <linux/anon_inodes.h>
@@ -43,6 +47,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/user.h>
 #include <linux/secretmem.h>
+#include <linux/seq_buf.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/sysctl.h>
@@ -65,18 +70,15 @@
 #define USER_EVENT_MAX_COMMAND		512
 
 /*
- * The same for a line of dynamic_events, which has one space in between where a
- * command may have none: an event can be made again of the line that lists it.
+ * The same for dynamic_events, which takes the lines that it lists: with a space
+ * behind each ';', where the command may have had none.
  */
 #define USER_EVENT_MAX_LISTED		(2 * USER_EVENT_MAX_COMMAND)
 
 /* Most bytes the declared fields of an event may take. */
 #define USER_EVENT_MAX_FIELDS_SIZE	SZ_64K
 
-/*
- * No ring takes a record of more: the largest sub-buffer of ftrace, whatever the
- * size of a page.
- */
+/* Upper bound of any record: the largest ftrace sub-buffer on any page size. */
 #define USER_EVENT_MAX_RECORD		SZ_1M
 
 /* Records of up to this many bytes are staged on the stack: 1 KiB and change. */
@@ -85,10 +87,7 @@
 /* Pages of enable words that one open file may map. */
 #define USER_EVENT_MAX_PAGES		16
 
-/*
- * What separates words. isspace() has 0xa0 as well, which is no space in UTF-8
- * but a part of letters.
- */
+/* What separates words. isspace() has 0xa0 too, which is part of letters in UTF-8. */
 #define USER_EVENT_SPACES		" \t\n\v\f\r"
 
 /* Events that are gone: how many trace shows, and how many keep their number. */
@@ -104,10 +103,10 @@
 /* Lists that the multi-format events of all groups are spread over: 2^10. */
 #define USER_EVENT_MULTI_BITS		10
 
-/* How often a page is faulted in for one update of a word. */
+/* Most page faults taken for one update of a word. */
 #define USER_EVENT_FAULT_ATTEMPTS	10
 
-/* Late words that are tried in one hold of event_mutex. */
+/* Late words that are tried per critical section of event_mutex. */
 #define USER_EVENT_SETTLE_BATCH		64
 
 /* Work items of one user in each lane that fault pages in at a time. */
@@ -116,8 +115,16 @@
 /*
  * Formats: what a command string says.
  *
- * A format is written once by format_parse() and read-only from then on. The
- * event made from it owns it.
+ *   command    "name type field; type field", from a program or dynamic_events
+ *   format     a parsed command, read-only from then on: name and fields
+ *   location   a field of 4 bytes that says where in the record its bytes are
+ *   print fmt  how tools are to print a record, shown in the file "format"
+ *
+ * A format is one allocation. Its strings are words of the command at its end:
+ *
+ *   struct user_event_format | fields[] | "name\0type\0field\0type\0field\0"
+ *
+ * Whoever parses a command owns the format, until an event is made of it.
  */
 
 /* How the bytes of a field are found. */
@@ -135,7 +142,8 @@ enum user_event_place {
  * @size: bytes
  * @place: how its bytes are found
  * @has_size: the size is part of the declaration (struct)
- * @is_char: type of characters; those a location points at end in NUL
+ * @is_string: an array of char, or a location of char, whose bytes must end in
+ *	NUL; never a plain char
  */
 struct user_event_field {
 	const char		*type;
@@ -144,7 +152,7 @@ struct user_event_field {
 	u32			size;
 	u8			place;
 	bool			has_size;
-	bool			is_char;
+	bool			is_string;
 };
 
 /**
@@ -153,8 +161,7 @@ struct user_event_field {
  * @payload_size: bytes of all fields, least payload of a write
  * @nr_fields: elements of @fields
  * @nr_locations: how many of them are not PLACE_INLINE
- * @fields: in the order declared. Behind them is the print fmt, once an event
- *	has the format, and the text
+ * @fields: in the order declared
  */
 struct user_event_format {
 	const char		*name;
@@ -231,56 +238,46 @@ static bool is_blank(const char *text)
 /* Cut the next word off *text, NULL where none is left. */
 static char *next_word(char **text)
 {
-	char *word = *text + strspn(*text, USER_EVENT_SPACES);
-	char *end = word + strcspn(word, USER_EVENT_SPACES);
+	char *word;
 
-	if (!*word)
-		return NULL;
-
-	*text = end;
-	if (*end) {
-		*end = '\0';
-		*text = end + 1;
-	}
+	do {
+		word = strsep(text, USER_EVENT_SPACES);
+	} while (word && !*word);
 	return word;
 }
 
-/*
- * Filters, histograms and the trace file tell by these words where the bytes
- * of a field are. A type that has one of them elsewhere than in front would be
- * decoded by rules that no record is checked for.
- */
-static bool says_location(const char *word)
-{
-	return strstr(word, "__data_loc") || strstr(word, "__rel_loc");
-}
-
-/* The same for the type of what a location points at. */
-static bool misleads_filters(const char *word)
-{
-	return says_location(word) || strstr(word, "cpumask_t");
-}
-
-/*
- * Field names and the words of types are shown in the format file, where tools
- * parse them. What would end a string or a statement there is left out, all
- * other graphic characters are in use by programs, UTF-8 as well.
- */
-static bool is_good_word(const char *word)
+/* Are all characters graphic, UTF-8 among them, and none of @except? */
+static bool is_graphic(const char *text, const char *except)
 {
 	const char *c;
 
-	for (c = word; *c; c++) {
-		if (isascii(*c) && (!isgraph(*c) || strchr(";\"\\%", *c)))
+	for (c = text; *c; c++) {
+		if (isascii(*c) && (!isgraph(*c) || strchr(except, *c)))
 			return false;
 	}
 	return true;
 }
 
+/* Names become directories. A ':' would start text flags, and none exist. */
+static bool is_event_name(const char *name)
+{
+	return *name && strlen(name) <= NAME_MAX && is_graphic(name, "/:") &&
+	       strcmp(name, ".") && strcmp(name, "..");
+}
+
 /*
- * Move @word to where the type in @type ends, one space in front. The words
- * of a type come from the same text with at least one space between them, so
- * it never grows over what has not been read.
+ * ftrace looks for these words anywhere in a type. Accept them only as the first
+ * word, or it would follow a location that location_ok() has never checked.
+ */
+static bool misleads_ftrace(const struct user_event_field *field, const char *word)
+{
+	return strstr(word, "__data_loc") || strstr(word, "__rel_loc") ||
+	       (field->place != PLACE_INLINE && strstr(word, "cpumask_t"));
+}
+
+/*
+ * Move @word to the end of @type, one space in front. There is room: the words of
+ * a type come from the same text, with at least one space between them.
  */
 static void append_word(char *type, const char *word)
 {
@@ -290,99 +287,65 @@ static void append_word(char *type, const char *word)
 	memmove(type + len + 1, word, strlen(word) + 1);
 }
 
-static int parse_struct(struct user_event_field *field, char *type, char *text)
-{
-	const char *tag = next_word(&text);
-	const char *name = next_word(&text);
-	const char *size = next_word(&text);
-
-	if (!size || next_word(&text) || !is_good_word(tag) ||
-	    says_location(tag) || kstrtou32(size, 10, &field->size) ||
-	    !field->size)
-		return -EINVAL;
-
-	append_word(type, tag);
-	field->name = name;
-	field->has_size = true;
-	return 0;
-}
-
-static int parse_location(struct user_event_field *field, char *type, char *text)
-{
-	const char *word = next_word(&text);
-
-	if (word && !strcmp(word, "unsigned")) {
-		append_word(type, word);
-		word = next_word(&text);
-	}
-	field->name = next_word(&text);
-	if (!field->name || next_word(&text) || !is_good_word(word) ||
-	    misleads_filters(word))
-		return -EINVAL;
-
-	append_word(type, word);
-	field->size = sizeof(u32);
-	/* The same test as filter_assign_type(): its strings end in NUL. */
-	field->is_char = strstr(type, "char");
-	return 0;
-}
-
-static int parse_plain(struct user_event_field *field, char *type, char *text)
+/* Find size and kind of a field by its type; @size is what follows the name. */
+static int parse_size(struct user_event_field *field, const char *size)
 {
 	const struct basic_type *basic;
-	const char *word;
 
-	if (!strcmp(type, "unsigned")) {
-		word = next_word(&text);
-		if (!word)
-			return -EINVAL;
-		append_word(type, word);
+	if (field->has_size)
+		return kstrtou32(size, 10, &field->size) || !field->size ? -EINVAL : 0;
+
+	if (field->place != PLACE_INLINE) {
+		field->size = sizeof(u32);
+		/* The test of filter_assign_type(): ftrace takes it for a string. */
+		field->is_string = strstr(field->type, "char");
+		return 0;
 	}
 
-	field->name = next_word(&text);
-	if (!field->name || next_word(&text))
-		return -EINVAL;
-
-	basic = find_basic_type(type);
-	field->size = basic ? basic->size : char_array_size(type);
-	field->is_char = !basic;
+	basic = find_basic_type(field->type);
+	field->size = basic ? basic->size : char_array_size(field->type);
+	field->is_string = !basic;
 	return field->size ? 0 : -EINVAL;
 }
 
+/*
+ * Parse "TYPE name" or "struct TAG name size". A type has one word, one more
+ * behind "unsigned", and another behind "__data_loc" and "__rel_loc".
+ */
 static int parse_field(struct user_event_field *field, char *text)
 {
-	char *type = next_word(&text);
-	int ret;
+	unsigned int nr = 0, in_type = 1, i;
+	char *word[5];
 
-	if (!type)
+	while (nr < ARRAY_SIZE(word) && (word[nr] = next_word(&text)))
+		nr++;
+
+	field->has_size = !strcmp(word[0], "struct");
+	if (!strcmp(word[0], "__data_loc"))
+		field->place = PLACE_DATA_LOC;
+	else if (!strcmp(word[0], "__rel_loc"))
+		field->place = PLACE_REL_LOC;
+
+	if (field->has_size || field->place != PLACE_INLINE)
+		in_type++;
+	if (!field->has_size && in_type <= nr && !strcmp(word[in_type - 1], "unsigned"))
+		in_type++;
+	if (nr != in_type + 1 + field->has_size)
 		return -EINVAL;
 
-	field->type = type;
-	if (!strcmp(type, "struct")) {
-		ret = parse_struct(field, type, text);
-	} else if (!strcmp(type, "__data_loc")) {
-		field->place = PLACE_DATA_LOC;
-		ret = parse_location(field, type, text);
-	} else if (!strcmp(type, "__rel_loc")) {
-		field->place = PLACE_REL_LOC;
-		ret = parse_location(field, type, text);
-	} else {
-		ret = parse_plain(field, type, text);
+	/* What would end a string or a statement where tools parse the format. */
+	for (i = 0; i < nr; i++) {
+		if (!is_graphic(word[i], ";\"\\%"))
+			return -EINVAL;
 	}
+	if (in_type > 1 && misleads_ftrace(field, word[in_type - 1]))
+		return -EINVAL;
 
-	return ret ?: is_good_word(field->name) ? 0 : -EINVAL;
-}
-
-/* Names become directories. The ':' would start text flags, which there are none of. */
-static bool is_event_name(const char *name)
-{
-	const char *c;
-
-	for (c = name; *c; c++) {
-		if (isascii(*c) && (!isgraph(*c) || *c == '/' || *c == ':'))
-			return false;
-	}
-	return c != name && c - name <= NAME_MAX && strcmp(name, ".") && strcmp(name, "..");
+	for (i = 1; i < in_type; i++)
+		append_word(word[0], word[i]);
+	field->type = word[0];
+	field->name = word[in_type];
+	return parse_size(field, word[nr - 1]);
 }
 
 static int parse_fields(struct user_event_format *format, char *text)
@@ -401,12 +364,10 @@ static int parse_fields(struct user_event_format *format, char *text)
 		if (ret)
 			return ret;
 
+		if (field->size > USER_EVENT_MAX_FIELDS_SIZE - offset)
+			return -EINVAL;
 		field->offset = offset;
-		if (field->size > USER_EVENT_MAX_FIELDS_SIZE)
-			return -EINVAL;
 		offset += field->size;
-		if (offset > USER_EVENT_MAX_FIELDS_SIZE)
-			return -EINVAL;
 		format->nr_locations += field->place != PLACE_INLINE;
 	}
 
@@ -414,13 +375,55 @@ static int parse_fields(struct user_event_format *format, char *text)
 	return 0;
 }
 
-static void format_free(struct user_event_format *format)
+/* Fields of @command, or one more. Counting ';' would let ";;;;" cost memory. */
+static size_t count_fields(const char *command)
 {
-	if (!IS_ERR(format))
-		kfree(format);
+	size_t nr = 0;
+
+	while (*(command += strspn(command, USER_EVENT_SPACES ";"))) {
+		nr++;
+		command += strcspn(command, ";");
+	}
+	return nr;
 }
 
-DEFINE_FREE(user_event_format, struct user_event_format *, format_free(_T))
+/**
+ * format_parse - read a command string
+ * @command: "name[:flags] [field][; field]...", without the "u:" prefix
+ *
+ * Context: process context, may sleep.
+ * Return: a format, which kfree() frees, or an ERR_PTR(): -EINVAL where the
+ * command is malformed, -ENOMEM.
+ */
+static struct user_event_format *format_parse(const char *command)
+{
+	struct user_event_format *format __free(kfree) = NULL;
+	size_t head = struct_size(format, fields, count_fields(command));
+	size_t size = strlen(command) + 1;
+	char *name, *rest, end;
+	int ret;
+
+	format = kzalloc(head + size, GFP_KERNEL_ACCOUNT);
+	if (!format)
+		return ERR_PTR(-ENOMEM);
+
+	name = (char *)format + head;
+	format->name = memcpy(name, command, size);
+	rest = name + strcspn(name, USER_EVENT_SPACES ";");
+	end = *rest;
+	if (end)
+		*rest++ = '\0';
+
+	/* The ';' of "name;" ends an empty list of fields. */
+	if (!is_event_name(name) || (end == ';' && !is_blank(rest)))
+		return ERR_PTR(-EINVAL);
+
+	ret = parse_fields(format, rest);
+	if (ret)
+		return ERR_PTR(ret);
+
+	return_ptr(format);
+}
 
 static bool formats_match(const struct user_event_format *a,
 			  const struct user_event_format *b)
@@ -457,159 +460,65 @@ static u32 format_hash(const struct user_event_format *format, u32 seed)
 
 static const char *field_print(const struct user_event_field *field)
 {
-	const struct basic_type *basic;
+	const struct basic_type *basic = find_basic_type(field->type);
 
-	if (field->place != PLACE_INLINE)
-		return field->is_char ? "%s" : "%llu";
-	if (field->is_char)
+	if (field->is_string)
 		return "%s";
-
-	basic = find_basic_type(field->type);
 	return basic ? basic->print : "%llu";
 }
 
 static const char *field_accessor(const struct user_event_field *field)
 {
-	if (field->place == PLACE_DATA_LOC && field->is_char)
-		return ", __get_str(%s)";
-	if (field->place == PLACE_REL_LOC && field->is_char)
-		return ", __get_rel_str(%s)";
-	return ", REC->%s";
+	if (field->place == PLACE_INLINE || !field->is_string)
+		return ", REC->%s";
+	return field->place == PLACE_DATA_LOC ? ", __get_str(%s)" : ", __get_rel_str(%s)";
 }
 
-/* As snprintf() behind @len bytes of @buf. Return: the length with that. */
-static __printf(4, 5) size_t append(char *buf, size_t size, size_t len,
-				    const char *fmt, ...)
-{
-	size_t at = min(len, size);
-	va_list args;
-
-	va_start(args, fmt);
-	len += vsnprintf(buf + at, size - at, fmt, args);
-	va_end(args);
-	return len;
-}
-
-/* As snprintf(): the length that is needed, of which @size is written. */
-static size_t format_print_fmt(const struct user_event_format *format,
-			       char *buf, size_t size)
+/* Return: a string, which kfree() frees, or NULL. */
+static char *format_print_fmt(const struct user_event_format *format)
 {
 	const struct user_event_field *end = format->fields + format->nr_fields;
 	const struct user_event_field *field;
-	size_t len = append(buf, size, 0, "\"");
+	size_t size = sizeof("\"\"");
+	struct seq_buf out;
+	char *buf;
 
-	for (field = format->fields; field < end; field++) {
-		len = append(buf, size, len, "%s%s=%s",
-			     field == format->fields ? "" : " ", field->name,
-			     field_print(field));
-	}
-	len = append(buf, size, len, "\"");
 	for (field = format->fields; field < end; field++)
-		len = append(buf, size, len, field_accessor(field), field->name);
-	return len;
-}
+		size += 2 * strlen(field->name) + strlen(" =%lld, __get_rel_str()");
+	buf = kmalloc(size, GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return NULL;
 
-static char *format_end(struct user_event_format *format)
-{
-	return (char *)&format->fields[format->nr_fields];
-}
-
-/*
- * The format of a new event in just the memory it needs, print fmt included: most
- * formats are only looked up. Frees @format.
- */
-static struct user_event_format *format_finish(struct user_event_format *format)
-{
-	size_t head = format_end(format) - (char *)format;
-	size_t print_size = format_print_fmt(format, NULL, 0) + 1;
-	const char *last = format->name;
-	struct user_event_format *new;
-	size_t text_size;
-	char *text;
-	int i;
-
-	if (format->nr_fields)
-		last = format->fields[format->nr_fields - 1].name;
-	text_size = last + strlen(last) + 1 - format->name;
-
-	new = kmalloc(head + print_size + text_size, GFP_KERNEL_ACCOUNT);
-	if (!new)
-		goto out;
-
-	memcpy(new, format, head);
-	text = format_end(new) + print_size;
-	memcpy(text, format->name, text_size);
-	for (i = 0; i < new->nr_fields; i++) {
-		new->fields[i].type = text + (format->fields[i].type - format->name);
-		new->fields[i].name = text + (format->fields[i].name - format->name);
+	seq_buf_init(&out, buf, size);
+	seq_buf_puts(&out, "\"");
+	for (field = format->fields; field < end; field++) {
+		seq_buf_printf(&out, "%s%s=%s", field == format->fields ? "" : " ",
+			       field->name, field_print(field));
 	}
-	new->name = text;
-	format_print_fmt(new, format_end(new), print_size);
-out:
-	format_free(format);
-	return new;
-}
-
-/**
- * format_parse - read a command string
- * @command: "name[:flags] [field][; field]...", without the "u:" prefix
- *
- * Context: process context, may sleep.
- * Return: a format that the caller has to hand to format_free(), or an
- * ERR_PTR(): -EINVAL where the command is malformed, -ENOMEM.
- */
-static struct user_event_format *format_parse(const char *command)
-{
-	struct user_event_format *format __free(user_event_format) = NULL;
-	char *name, *rest;
-	size_t parts = 1;
-	size_t head;
-	const char *c;
-	int ret;
-
-	for (c = command; *c; c++)
-		parts += *c == ';';
-
-	head = struct_size(format, fields, parts);
-	format = kzalloc(head + (c - command) + 1, GFP_KERNEL_ACCOUNT);
-	if (!format)
-		return ERR_PTR(-ENOMEM);
-
-	name = (char *)format + head;
-	memcpy(name, command, c - command + 1);
-	rest = name + strcspn(name, USER_EVENT_SPACES ";");
-
-	/* The ';' of "name;" ends an empty field list. */
-	if (*rest) {
-		bool empty = *rest == ';';
-
-		*rest++ = '\0';
-		if (empty && !is_blank(rest))
-			return ERR_PTR(-EINVAL);
-	}
-
-	/* No text flag exists. */
-	if (!is_event_name(name))
-		return ERR_PTR(-EINVAL);
-
-	format->name = name;
-	ret = parse_fields(format, rest);
-	if (ret)
-		return ERR_PTR(ret);
-
-	return_ptr(format);
+	seq_buf_puts(&out, "\"");
+	for (field = format->fields; field < end; field++)
+		seq_buf_printf(&out, field_accessor(field), field->name);
+	return buf;
 }
 
 /*
  * Events: group, registry, lifetime.
  *
- * Every reference to an event has a name, see struct user_event. Whoever drops
- * the last one in a system call destroys the event in that call. Only the
- * callbacks of ftrace and perf must not destroy the call that is calling them:
- * they leave the last reference to user_event_orphans, from where a work item
- * drops it, or before that anybody who registers, deletes or drops another.
- * An event that ftrace still points to, from an eprobe for example, waits
- * there as well, until ftrace calls class->released.
+ *   group      a name space of events; the first one is the system's
+ *   single     an event that has its name to itself
+ *   multi      one of several events of a name, which differ in their fields
+ *   registry   all events, by group, name and, if multi, fields
+ *   orphan     an event whose last reference could not be dropped yet
+ *   retired    an event that is gone, but not its records
+ *
+ * event_mutex protects all of it. Only lookups do without: they find an event in
+ * the registry under RCU, and take a reference unless that was the last one.
+ *
+ * Whoever drops the last reference in a system call destroys the event in that
+ * call. Callbacks of ftrace and perf must not, as it is their own event: they
+ * make it an orphan. So is an event that ftrace still points to, from an eprobe
+ * for example, until ftrace calls class->released. A work item drops the reference
+ * of an orphan, unless whoever registers, deletes or drops an event comes first.
  *
  * A record in a buffer of ftrace has its event by type number only. So an event
  * that was ever recorded retires when it is destroyed:
@@ -638,23 +547,22 @@ enum user_event_group_file {
  *	in rmdir, with event_mutex, when no event of the group is in use
  * @max_events: most elements of @list
  * @nr_events: elements of @list
- * @seed: of the hash of a name, so that nobody can make up names that all end
- *	up in one place
+ * @seed: random, so that no program can choose names that all hash to one list
  * @next_id: suffix of the next multi-format event, never used twice
  * @list: all events in the order created
  * @single_class: what ftrace needs to know of single-format events
  * @multi_class: the same of multi-format events
  * @dyn_ops: what dynamic_events calls for events of the group
  * @node: in user_event_groups
+ * @single_system: name of @single_class
+ * @multi_system: name of @multi_class
  * @dir: directory, removed with the group
  * @root: directory in @dir which is given away
  * @file: the files; an inode points here from the end of mkdir until rmdir
  * @rcu: freed after those that open a file, or search the registry
- * @single_system: name of @single_class, unless it is a constant
- * @multi_system: name of @multi_class, likewise
  *
- * @nr_events, @next_id and @list are changed under event_mutex; what follows
- * @dyn_ops is not used for the first group, which has neither mkdir nor rmdir.
+ * @nr_events, @next_id and @list are changed under event_mutex. The first group
+ * has neither mkdir nor rmdir, nor what follows @multi_system.
  */
 struct user_event_group {
 	refcount_t			refs;
@@ -666,16 +574,16 @@ struct user_event_group {
 	struct trace_event_class	single_class;
 	struct trace_event_class	multi_class;
 	struct dyn_event_operations	*dyn_ops;
-
 	struct hlist_node		node;
-	struct dentry			*dir;
-	struct dentry			*root;
-	struct dentry			*file[NR_GROUP_FILES];
-	struct rcu_head			rcu;
 	char				single_system[USER_EVENT_GROUP_NAME +
 						      sizeof(USER_EVENTS_SYSTEM "_")];
 	char				multi_system[USER_EVENT_GROUP_NAME +
 						     sizeof(USER_EVENTS_MULTI_SYSTEM "_")];
+
+	struct dentry			*dir;
+	struct dentry			*root;
+	struct dentry			*file[NR_GROUP_FILES];
+	struct rcu_head			rcu;
 };
 
 /* Who may lose a record, and why. */
@@ -722,18 +630,21 @@ struct user_event_files {
 /**
  * struct user_event - an event
  * @format: name and fields, owned
+ * @group: group it belongs to
+ * @multi: a multi-format event, which its name and fields identify; a
+ *	single-format event is identified by its name alone
  * @files: instances that record it; changed under event_mutex, read under RCU
  * @perf: perf events exist for it; call.perf_events is valid while set
  * @enabled: any consumer is attached, what the enable bits say
- * @call: what ftrace, perf and BPF know of the event
- * @group: group it belongs to
+ * @call: what ftrace, perf and BPF know of the event; owns its print_fmt
  * @fields: fields as ftrace wants them
  * @losses: owned, there since the first consumer
- * @persistent: the registry holds a reference, event_mutex
  * @refs: one each for the registry, an index of a file, an enabler, an
  *	instance that records, perf. Drops to 0 only under event_mutex, and
  *	the event is out of the registry when that is released.
- * @tracepoint: carries the name for @call; nothing is ever hooked to it
+ * @persistent: the registry holds a reference, event_mutex
+ * @tracepoint: carries the name for @call, owned if @multi; nothing is ever
+ *	hooked to it
  * @enablers: words that show @enabled, event_mutex
  * @node: in user_event_registry
  * @link: in group->list, then in that of the retired
@@ -744,16 +655,17 @@ struct user_event_files {
  * @instances: who may have a record of it then, see trace_retire_event_call()
  * @rcu: freed after readers of the registry
  *
- * The first part is what a write reads; nothing of it is written while
- * consumers neither come nor go.
+ * Writes read what comes before @refs, which is written only when a consumer
+ * attaches or detaches.
  */
 struct user_event {
-	struct user_event_format	*format;
-	struct user_event_files __rcu	*files;
+	const struct user_event_format	*format;
+	struct user_event_group		*group;
+	bool				multi;
 	bool				perf;
 	bool				enabled;
+	struct user_event_files __rcu	*files;
 	struct trace_event_call		call;
-	struct user_event_group		*group;
 	struct list_head		fields;
 	struct user_event_losses	*losses;
 
@@ -771,51 +683,42 @@ struct user_event {
 	struct rcu_head			rcu;
 };
 
-/* What the registry is searched for. */
-struct user_event_lookup {
-	const struct user_event_group	*group;
-	const struct user_event_format	*format;
-	bool				multi;
-};
-
-static bool is_multi(const struct user_event *event)
-{
-	return event->call.class == &event->group->multi_class;
-}
-
 /* Multi-format events of a name are in the same list of user_event_multi. */
 static u32 hash_name(const struct user_event_group *group, const char *name)
 {
 	return jhash(name, strlen(name), group->seed);
 }
 
-static u32 hash_event(const struct user_event_format *format, bool multi, u32 seed)
-{
-	seed = jhash(format->name, strlen(format->name), seed);
-	return multi ? format_hash(format, ~seed) : seed;
-}
+/* What the registry is searched for. */
+struct user_event_lookup {
+	const struct user_event_format	*format;
+	struct user_event_group		*group;
+	bool				multi;
+};
 
 static u32 hash_lookup(const void *data, u32 len, u32 seed)
 {
 	const struct user_event_lookup *lookup = data;
+	const struct user_event_format *format = lookup->format;
 
-	return hash_event(lookup->format, lookup->multi, seed ^ lookup->group->seed);
+	seed = jhash(format->name, strlen(format->name), seed ^ lookup->group->seed);
+	return lookup->multi ? format_hash(format, ~seed) : seed;
 }
 
 static u32 hash_registered(const void *data, u32 len, u32 seed)
 {
 	const struct user_event *event = data;
+	struct user_event_lookup lookup = { event->format, event->group, event->multi };
 
-	return hash_event(event->format, is_multi(event), seed ^ event->group->seed);
+	return hash_lookup(&lookup, sizeof(lookup), seed);
 }
 
-/* A multi-format event is what its fields say, others are by name alone. */
 static int compare_registered(struct rhashtable_compare_arg *arg, const void *obj)
 {
 	const struct user_event_lookup *lookup = arg->key;
 	const struct user_event *event = obj;
 
-	if (event->group != lookup->group || is_multi(event) != lookup->multi ||
+	if (event->group != lookup->group || event->multi != lookup->multi ||
 	    strcmp(event->format->name, lookup->format->name))
 		return 1;
 	return lookup->multi && !formats_match(event->format, lookup->format);
@@ -829,15 +732,12 @@ static const struct rhashtable_params registry_params = {
 	.automatic_shrinking	= true,
 };
 
-/*
- * The events of all groups: by group, name and, for multi-format events, fields.
- * Changed under event_mutex, searched under RCU as well.
- */
+/* The events of all groups; changed under event_mutex, searched under RCU as well. */
 static struct rhashtable user_event_registry;
 
 /*
- * Those of them that are multi-format, by group and name, event_mutex: many may
- * share it, and whoever deletes an event by name looks for all of them.
+ * Its multi-format events by group and name, event_mutex: many may share a name,
+ * and whoever deletes an event by name looks for all of them.
  */
 static DEFINE_HASHTABLE(user_event_multi, USER_EVENT_MULTI_BITS);
 
@@ -847,16 +747,16 @@ static unsigned int nr_user_events;
 
 static struct kmem_cache *event_cache;
 
-/* Events with a reference that could not be dropped yet, event_mutex. */
+/* Orphans, event_mutex. */
 static LIST_HEAD(user_event_orphans);
+
+/* The reference of some orphan may be dropped by now. */
+static bool orphans_due;
 
 /* Retired events, the oldest first, event_mutex. */
 static LIST_HEAD(user_events_shown);
 static LIST_HEAD(user_events_hidden);
 static unsigned int nr_shown, nr_hidden;
-
-/* For one of them that may be possible now. */
-static bool orphans_due;
 
 /*
  * The group of a file that is being opened, with a reference, or NULL: mkdir has
@@ -906,7 +806,7 @@ static int user_event_define_fields(struct trace_event_call *call)
 
 		/* The latest is the first. Without its length an array shows as []. */
 		shown = list_first_entry(&event->fields, struct ftrace_event_field, link);
-		if (field->is_char && field->place == PLACE_INLINE)
+		if (field->is_string && field->place == PLACE_INLINE)
 			shown->len = field->size;
 	}
 	return 0;
@@ -917,7 +817,7 @@ static struct trace_event_fields user_event_fields_array[] = {
 	{}
 };
 
-/* By the list of fields: what a program wrote never is a format string. */
+/* By the list of fields. A string from user space never is a format string. */
 static enum print_line_t user_event_print(struct trace_iterator *iter, int flags,
 					  struct trace_event *event)
 {
@@ -930,9 +830,10 @@ static struct trace_event_functions user_event_functions = {
 
 static void user_event_free(struct user_event *event)
 {
-	if (event->format && event->tracepoint.name != event->format->name)
+	if (event->multi)
 		kfree(event->tracepoint.name);
-	format_free(event->format);
+	kfree(event->call.print_fmt);
+	kfree(event->format);
 	kfree(event->losses);
 	kmem_cache_free(event_cache, event);
 }
@@ -948,31 +849,31 @@ static struct trace_event_class retired_class = {
 	.get_fields	= user_event_get_fields,
 };
 
-/* Show @event no more. Its number stays taken. */
+/*
+ * Show @event no more and free what that took. Its number stays taken. The format
+ * may still be compared with by who found the event in the registry.
+ */
 static void user_event_hide(struct user_event *event)
 {
-	struct user_event_format *format = event->format;
-
 	hide_trace_event(&event->call.event);
 	trace_destroy_fields(&event->call);
-	if (event->tracepoint.name != format->name)
+	if (event->multi)
 		kfree(event->tracepoint.name);
-	event->format = NULL;
-	/* Who searches the registry may have seen it there. */
-	kfree_rcu_mightsleep(format);
+	kfree(event->call.print_fmt);
+	kfree_rcu_mightsleep(event->format);
 	list_move_tail(&event->link, &user_events_hidden);
 	nr_shown--;
 	nr_hidden++;
 }
 
-static void user_event_retire(struct user_event *event)
+static void user_event_retire(struct user_event *event, u64 instances)
 {
 	lockdep_assert_held(&event_mutex);
 
 	kfree(event->losses);
-	event->losses = NULL;
 	event->call.class = &retired_class;
 	event->retired = ktime_get_ns();
+	event->instances = instances;
 	list_add_tail(&event->link, &user_events_shown);
 	if (++nr_shown > USER_EVENT_MAX_SHOWN) {
 		user_event_hide(list_first_entry(&user_events_shown, struct user_event,
@@ -1018,7 +919,7 @@ static bool forget_hidden(void)
 		}
 		list_del(&event->link);
 		unregister_trace_event(&event->call.event);
-		call_rcu(&event->rcu, user_event_free_rcu);
+		kfree_rcu(event, rcu);
 		nr_hidden--;
 		found = true;
 	}
@@ -1042,28 +943,34 @@ static bool take_number(struct user_event *event)
 }
 
 /*
- * Take @event, whose references are gone, out of the registry for good. An event
- * that ftrace has not let go of is left alone.
+ * Unregister and free @event, whose last reference was dropped. If ftrace has not
+ * let go of it, that reference is back and all is as before; without a registry
+ * that holds the event it is an orphan.
  */
 static int user_event_destroy(struct user_event *event)
 {
-	struct user_event_group *group = event->group;
+	u64 instances;
 	int ret;
 
 	lockdep_assert_held(&event_mutex);
 
-	ret = trace_retire_event_call(&event->call, &event->instances);
-	if (ret < 0)
+	ret = trace_event_dyn_busy(&event->call) ? -EBUSY :
+	      trace_retire_event_call(&event->call, &instances);
+	if (ret < 0) {
+		refcount_set(&event->refs, 1);
+		if (!event->persistent)
+			list_add_tail(&event->orphan_link, &user_event_orphans);
 		return ret;
+	}
 
 	dyn_event_remove(&event->dyn_event);
 	rhashtable_remove_fast(&user_event_registry, &event->node, registry_params);
 	list_del(&event->link);
 	hash_del(&event->multi_link);
-	group->nr_events--;
+	event->group->nr_events--;
 	nr_user_events--;
 	if (ret)
-		user_event_retire(event);
+		user_event_retire(event, instances);
 	else
 		call_rcu(&event->rcu, user_event_free_rcu);
 	return 0;
@@ -1074,22 +981,8 @@ static void user_event_put_locked(struct user_event *event)
 {
 	lockdep_assert_held(&event_mutex);
 
-	if (refcount_dec_not_one(&event->refs))
-		return;
-
-	if (trace_event_dyn_busy(&event->call)) {
-		list_add_tail(&event->orphan_link, &user_event_orphans);
-		return;
-	}
-
-	/* Found in the registry since. */
-	if (!refcount_dec_and_test(&event->refs))
-		return;
-
-	if (user_event_destroy(event)) {
-		refcount_set(&event->refs, 1);
-		list_add_tail(&event->orphan_link, &user_event_orphans);
-	}
+	if (refcount_dec_and_test(&event->refs))
+		user_event_destroy(event);
 }
 
 /* Drop the references that had to wait, as far as that is possible now. */
@@ -1118,7 +1011,7 @@ static void orphan_work_fn(struct work_struct *work)
 static DECLARE_WORK(orphan_work, orphan_work_fn);
 
 /*
- * An orphan may go. Also called by ftrace, for it has dropped its last
+ * An orphan may go. ftrace calls this as well when it has dropped its last
  * reference to some event, with locks that differ.
  */
 static void put_orphans_later(void)
@@ -1190,18 +1083,15 @@ static int user_event_publish(struct user_event *event)
 		return ret;
 	}
 
-	ret = ftrace_took_event(event) ? 0 : -ENOMEM;
-	if (!ret && rhashtable_insert_fast(&user_event_registry, &event->node,
-					   registry_params))
-		ret = -ENOMEM;
-	if (ret) {
+	if (!ftrace_took_event(event) ||
+	    rhashtable_insert_fast(&user_event_registry, &event->node, registry_params)) {
 		trace_remove_event_call(&event->call);
-		return ret;
+		return -ENOMEM;
 	}
 
 	dyn_event_add(&event->dyn_event, &event->call);
 	list_add_tail(&event->link, &group->list);
-	if (is_multi(event)) {
+	if (event->multi) {
 		hash_add(user_event_multi, &event->multi_link,
 			 hash_name(group, event->format->name));
 		group->next_id++;
@@ -1211,24 +1101,20 @@ static int user_event_publish(struct user_event *event)
 	return 0;
 }
 
-/* An event of @format, which it takes over, that nobody knows of yet. */
-static struct user_event *user_event_alloc(struct user_event_group *group,
-					   struct user_event_format *format, bool multi)
+/* An event that nobody knows of yet. */
+static struct user_event *user_event_alloc(const struct user_event_lookup *lookup)
 {
+	const struct user_event_format *format = lookup->format;
+	struct user_event_group *group = lookup->group;
 	struct user_event *event;
 
-	format = format_finish(format);
-	if (!format)
-		return NULL;
-
 	event = kmem_cache_zalloc(event_cache, GFP_KERNEL_ACCOUNT);
-	if (!event) {
-		format_free(format);
+	if (!event)
 		return NULL;
-	}
 
 	event->format = format;
 	event->group = group;
+	event->multi = lookup->multi;
 	refcount_set(&event->refs, 1);
 	INIT_LIST_HEAD(&event->fields);
 	INIT_LIST_HEAD(&event->enablers);
@@ -1237,21 +1123,19 @@ static struct user_event *user_event_alloc(struct user_event_group *group,
 	INIT_LIST_HEAD(&event->orphan_link);
 	dyn_event_init(&event->dyn_event, group->dyn_ops);
 
-	event->tracepoint.name = format->name;
-	if (multi)
-		event->tracepoint.name = kasprintf(GFP_KERNEL_ACCOUNT, "%s.%llx",
-						   format->name, group->next_id);
-	event->call.print_fmt = format_end(format);
-	event->call.class = multi ? &group->multi_class : &group->single_class;
+	event->tracepoint.name = !event->multi ? format->name :
+		kasprintf(GFP_KERNEL_ACCOUNT, "%s.%llx", format->name, group->next_id);
+	event->call.print_fmt = format_print_fmt(format);
+	event->call.class = event->multi ? &group->multi_class : &group->single_class;
 	event->call.tp = &event->tracepoint;
 	event->call.flags = TRACE_EVENT_FL_TRACEPOINT | TRACE_EVENT_FL_DYNAMIC;
 	event->call.event.funcs = &user_event_functions;
 
-	if (!event->tracepoint.name) {
-		user_event_free(event);
-		return NULL;
-	}
-	return event;
+	if (event->tracepoint.name && event->call.print_fmt)
+		return event;
+	event->format = NULL;
+	user_event_free(event);
+	return NULL;
 }
 
 /* The last 1/32 of the system is for who may see to it that there is room again. */
@@ -1263,48 +1147,50 @@ static bool is_full(const struct user_event_group *group)
 	       (nr_user_events >= max - max / 32 && !perfmon_capable());
 }
 
-/* Make an event of @format, which it takes over. The reference is the caller's. */
-static struct user_event *user_event_create(struct user_event_group *group,
-					    struct user_event_format *format, bool multi)
+/*
+ * Make an event, which owns the format from then on. If that fails the format
+ * stays the caller's.
+ */
+static struct user_event *user_event_create(const struct user_event_lookup *lookup)
 {
 	struct user_event *event;
 	int ret;
 
 	lockdep_assert_held(&event_mutex);
 
-	if (is_full(group)) {
-		format_free(format);
+	if (is_full(lookup->group))
 		return ERR_PTR(-EMFILE);
-	}
 
-	event = user_event_alloc(group, format, multi);
+	event = user_event_alloc(lookup);
 	if (!event)
 		return ERR_PTR(-ENOMEM);
 
 	ret = user_event_publish(event);
 	if (ret) {
+		event->format = NULL;
 		user_event_free(event);
 		return ERR_PTR(ret);
 	}
 	return event;
 }
 
-/* The event of a name, or for multi-format events of name and fields. */
-static struct user_event *user_event_find(struct user_event_group *group,
-					  const struct user_event_format *format,
-					  bool multi)
+/*
+ * Look an event up. Return: event with a reference, -EADDRINUSE if the name has
+ * other fields, or NULL: there is none, or it is on its way out.
+ */
+static struct user_event *user_event_find(const struct user_event_lookup *lookup)
 {
-	struct user_event_lookup lookup = { group, format, multi };
 	struct user_event *event;
 
 	guard(rcu)();
-	event = rhashtable_lookup(&user_event_registry, &lookup, registry_params);
-	if (event && refcount_inc_not_zero(&event->refs))
-		return event;
-	return NULL;
+	event = rhashtable_lookup(&user_event_registry, lookup, registry_params);
+	if (event && !formats_match(event->format, lookup->format))
+		return ERR_PTR(-EADDRINUSE);
+	return event && refcount_inc_not_zero(&event->refs) ? event : NULL;
 }
 
-static void user_event_persist_locked(struct user_event *event)
+/* Let the registry hold an event that the caller has a reference to. */
+static void user_event_persist(struct user_event *event)
 {
 	lockdep_assert_held(&event_mutex);
 
@@ -1317,40 +1203,6 @@ static void user_event_persist_locked(struct user_event *event)
 		refcount_inc(&event->refs);
 	else
 		list_del_init(&event->orphan_link);
-}
-
-/* Let the registry hold an event that the caller has a reference to. */
-static void user_event_persist(struct user_event *event)
-{
-	guard(mutex)(&event_mutex);
-	user_event_persist_locked(event);
-}
-
-static struct user_event *user_event_get_locked(struct user_event_group *group,
-						struct user_event_format **format,
-						u16 flags)
-{
-	bool multi = flags & USER_EVENT_REG_MULTI_FORMAT;
-	struct user_event *event;
-
-	guard(mutex)(&event_mutex);
-
-	/* The name may be free but for a tracer that has just let go. */
-	put_orphans();
-
-	event = user_event_find(group, *format, multi);
-	if (event && !formats_match(event->format, *format)) {
-		user_event_put_locked(event);
-		return ERR_PTR(-EADDRINUSE);
-	}
-	if (!event) {
-		event = user_event_create(group, no_free_ptr(*format), multi);
-		if (IS_ERR(event))
-			return event;
-	}
-	if (flags & USER_EVENT_REG_PERSIST)
-		user_event_persist_locked(event);
-	return event;
 }
 
 /*
@@ -1378,32 +1230,43 @@ static bool is_directory_name(const char *name, bool multi)
 static struct user_event *user_event_get(struct user_event_group *group,
 					 const char *command, u16 flags)
 {
-	struct user_event_format *format __free(user_event_format) =
-		format_parse(command);
-	bool multi = flags & USER_EVENT_REG_MULTI_FORMAT;
+	struct user_event_format *format __free(kfree) = format_parse(command);
+	struct user_event_lookup lookup = {
+		.format	= format,
+		.group	= group,
+		.multi	= flags & USER_EVENT_REG_MULTI_FORMAT,
+	};
 	struct user_event *event;
 
 	if (IS_ERR(format))
 		return ERR_CAST(format);
-	if (!is_directory_name(format->name, multi))
+	if (!is_directory_name(format->name, lookup.multi))
 		return ERR_PTR(-EINVAL);
 
-	if (!(flags & USER_EVENT_REG_PERSIST)) {
-		event = user_event_find(group, format, multi);
-		if (event && formats_match(event->format, format))
-			return event;
-		if (event)
-			user_event_put(event);
+	event = flags & USER_EVENT_REG_PERSIST ? NULL : user_event_find(&lookup);
+	if (!IS_ERR_OR_NULL(event))
+		return event;
+
+	guard(mutex)(&event_mutex);
+
+	/* Events whose last tracer has just detached: their names may be wanted here. */
+	put_orphans();
+
+	event = user_event_find(&lookup);
+	if (!event) {
+		event = user_event_create(&lookup);
+		if (!IS_ERR(event))
+			format = NULL;
 	}
-	return user_event_get_locked(group, &format, flags);
+	if (!IS_ERR(event) && flags & USER_EVENT_REG_PERSIST)
+		user_event_persist(event);
+	return event;
 }
 
-/*
- * The registry of a persistent event and user_event_orphans hold it without
- * using it, never both of them.
- */
+/* Does anybody use @event, or does only the registry or user_event_orphans hold it? */
 static bool user_event_busy(struct user_event *event)
 {
+	/* Never both of them. */
 	bool idle_ref = event->persistent || !list_empty(&event->orphan_link);
 
 	return refcount_read(&event->refs) > idle_ref ||
@@ -1411,8 +1274,8 @@ static bool user_event_busy(struct user_event *event)
 }
 
 /*
- * May @event be deleted by name? One that is not persistent is in use, or an
- * orphan, which is to go whoever asks.
+ * May @event be deleted by name? One that is not persistent is in use, or else an
+ * orphan, which anybody may delete.
  */
 static int user_event_may_delete(struct user_event *event)
 {
@@ -1422,30 +1285,19 @@ static int user_event_may_delete(struct user_event *event)
 }
 
 /*
- * Drop the reference of the registry or of user_event_orphans, which
- * user_event_may_delete() allowed. No other event is touched: who empties
- * dynamic_events has a pointer to the next one.
+ * Delete what user_event_may_delete() allows. Must free no other event:
+ * dyn_events_release_all() holds a pointer to the next one.
  */
 static int user_event_delete_locked(struct user_event *event)
 {
-	bool persistent = event->persistent;
-
 	lockdep_assert_held(&event_mutex);
 
-	/* Found in the registry since. */
+	/* A lookup may have taken a reference in the meantime. */
 	if (!refcount_dec_if_one(&event->refs))
 		return -EBUSY;
 
-	event->persistent = false;
 	list_del_init(&event->orphan_link);
-	if (!user_event_destroy(event))
-		return 0;
-
-	event->persistent = persistent;
-	if (!persistent)
-		list_add_tail(&event->orphan_link, &user_event_orphans);
-	refcount_set(&event->refs, 1);
-	return -EBUSY;
+	return user_event_destroy(event) ? -EBUSY : 0;
 }
 
 /**
@@ -1455,13 +1307,13 @@ static int user_event_delete_locked(struct user_event *event)
  *
  * Context: process context, takes event_mutex.
  * Return: 0; -ENOENT, -EBUSY if anything refers to one of them, -EPERM
- * without CAP_PERFMON. Unless 0 is returned, nothing is deleted but for a race
- * with somebody who registers one of the formats.
+ * without CAP_PERFMON. On error nothing was deleted, unless one of the formats
+ * was registered concurrently.
  */
 static int user_event_delete(struct user_event_group *group, const char *name)
 {
 	struct user_event_format format = { .name = name };
-	struct user_event_lookup lookup = { group, &format };
+	struct user_event_lookup lookup = { .format = &format, .group = group };
 	u32 hash = hash_name(group, name);
 	struct user_event *event, *single;
 	struct hlist_node *next;
@@ -3104,27 +2956,6 @@ static int user_event_reg(struct trace_event_call *call, enum trace_reg type,
 	return 0;
 }
 
-static void class_init(struct trace_event_class *class, const char *system)
-{
-	class->system = system;
-	class->reg = user_event_reg;
-	class->get_fields = user_event_get_fields;
-	class->released = put_orphans_later;
-	class->fields_array = user_event_fields_array;
-}
-
-static void group_init(struct user_event_group *group, const char *single,
-		       const char *multi, struct dyn_event_operations *dyn_ops)
-{
-	refcount_set(&group->refs, 1);
-	group->max_events = UINT_MAX;
-	group->dyn_ops = dyn_ops;
-	INIT_LIST_HEAD(&group->list);
-	group->seed = get_random_u32();
-	class_init(&group->single_class, single);
-	class_init(&group->multi_class, multi);
-}
-
 /*
  * Records: index table, stage, check, deliver, batches, losses.
  *
@@ -3684,7 +3515,7 @@ static bool location_ok(const struct user_event_field *field, const void *record
 
 	if (start + len > size)
 		return false;
-	return !field->is_char || (len && !((const char *)record)[start + len - 1]);
+	return !field->is_string || (len && !((const char *)record)[start + len - 1]);
 }
 
 static bool locations_ok(const struct user_event_format *format, const void *record,
@@ -4152,8 +3983,10 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 		return PTR_ERR(event);
 
 	ret = register_event(info, event, &reg, uarg);
-	if (!ret && reg.flags & USER_EVENT_REG_PERSIST)
+	if (!ret && reg.flags & USER_EVENT_REG_PERSIST) {
+		guard(mutex)(&event_mutex);
 		user_event_persist(event);
+	}
 	user_event_put(event);
 	return ret;
 }
@@ -4662,28 +4495,24 @@ static int dyn_free(struct dyn_event *dyn_event)
 /* Do the words of a delete command say what the fields of the event do? */
 static bool args_match(const struct user_event_format *format, int argc, const char **argv)
 {
-	struct user_event_format *other;
-	size_t len, size = strlen(format->name) + 1;
-	char *command;
-	bool match;
+	struct user_event_format *other __free(kfree) = NULL;
+	char *command __free(kfree) = NULL;
+	size_t size = strlen(format->name) + 1;
+	struct seq_buf out;
 	int i;
 
 	for (i = 0; i < argc; i++)
-		size += strlen(argv[i]) + 1;
+		size += strlen(" ") + strlen(argv[i]);
 	command = kmalloc(size, GFP_KERNEL);
 	if (!command)
 		return false;
 
-	len = append(command, size, 0, "%s", format->name);
+	seq_buf_init(&out, command, size);
+	seq_buf_puts(&out, format->name);
 	for (i = 0; i < argc; i++)
-		len = append(command, size, len, " %s", argv[i]);
+		seq_buf_printf(&out, " %s", argv[i]);
 	other = format_parse(command);
-	kfree(command);
-	if (IS_ERR(other))
-		return false;
-	match = formats_match(format, other);
-	format_free(other);
-	return match;
+	return !IS_ERR(other) && formats_match(format, other);
 }
 
 /* Without a system, and in that of a group, are events of both kinds. */
@@ -4831,13 +4660,29 @@ static bool is_group_name(const char *name)
 	return strcmp(name, "multi") && !str_has_prefix(name, "multi_");
 }
 
-/* Make a group of this name of what is zeroed. */
-static void group_name(struct user_event_group *group, const char *name)
+static void class_init(struct trace_event_class *class, const char *system)
 {
-	sprintf(group->single_system, "%s_%s", USER_EVENTS_SYSTEM, name);
-	sprintf(group->multi_system, "%s_%s", USER_EVENTS_MULTI_SYSTEM, name);
-	group_init(group, group->single_system, group->multi_system, &user_event_dyn_ops);
-	group->max_events = USER_EVENT_GROUP_EVENTS;
+	class->system = system;
+	class->reg = user_event_reg;
+	class->get_fields = user_event_get_fields;
+	class->released = put_orphans_later;
+	class->fields_array = user_event_fields_array;
+}
+
+/* Make a group of this name, or the first one, of what is zeroed. */
+static void group_init(struct user_event_group *group, const char *name)
+{
+	const char *line = name ? "_" : "";
+
+	sprintf(group->single_system, USER_EVENTS_SYSTEM "%s%s", line, name ?: "");
+	sprintf(group->multi_system, USER_EVENTS_MULTI_SYSTEM "%s%s", line, name ?: "");
+	class_init(&group->single_class, group->single_system);
+	class_init(&group->multi_class, group->multi_system);
+	refcount_set(&group->refs, 1);
+	group->max_events = name ? USER_EVENT_GROUP_EVENTS : UINT_MAX;
+	group->seed = get_random_u32();
+	group->dyn_ops = &user_event_dyn_ops;
+	INIT_LIST_HEAD(&group->list);
 }
 
 /* Let files be opened to @group, or not any more. */
@@ -4892,7 +4737,7 @@ static int group_mkdir(const char *name)
 	group = kzalloc(sizeof(*group), GFP_KERNEL_ACCOUNT);
 	if (!group)
 		return -ENOMEM;
-	group_name(group, name);
+	group_init(group, name);
 
 	guard(mutex)(&groups_mutex);
 	ret = find_group(group->single_system) ? -EEXIST : group_make_files(group, name);
@@ -5000,7 +4845,7 @@ static int __init user_events_init(void)
 	if (ret)
 		return ret;
 
-	group_init(group, USER_EVENTS_SYSTEM, USER_EVENTS_MULTI_SYSTEM, &user_event_dyn_ops);
+	group_init(group, NULL);
 	ret = rhashtable_init(&user_event_registry, &registry_params);
 	if (ret)
 		return ret;
