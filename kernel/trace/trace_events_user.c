@@ -3929,9 +3929,9 @@ static int check_reg(const struct user_reg *reg)
 }
 
 /*
- * The last step that can fail is the one that registers the bit: then all else is
- * done already, but to tell the index. If the program takes the memory for that
- * away meanwhile, it has done so after the call.
+ * Registering the bit is the last step that can fail: nothing has to be undone. If
+ * the program unmaps @uarg while it runs, put_user() of the index fails as it
+ * would had the program done so right after the call.
  */
 static long register_event(struct user_event_file *info, struct user_event *event,
 			   const struct user_reg *reg, void __user *uarg)
@@ -3940,7 +3940,7 @@ static long register_event(struct user_event_file *info, struct user_event *even
 	u32 index;
 	int ret;
 
-	/* That it can be told is seen before, and changes nothing. */
+	/* Indexes are never released: check first that one can be stored. */
 	if (put_user(reg->write_index, result))
 		return -EFAULT;
 
@@ -3960,9 +3960,9 @@ static long register_event(struct user_event_file *info, struct user_event *even
 
 static long ioctl_register(struct user_event_file *info, void __user *uarg)
 {
+	char *command __free(kfree) = NULL;
 	struct user_event *event;
 	struct user_reg reg;
-	char *command;
 	long ret;
 
 	ret = copy_sized_arg(&reg, sizeof(reg), offsetofend(struct user_reg, write_index), uarg);
@@ -3978,7 +3978,6 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 	reg.enable_addr = untagged_addr(reg.enable_addr);
 	/* It is to persist only if all else is done. */
 	event = user_event_get(info->group, command, reg.flags & ~USER_EVENT_REG_PERSIST);
-	kfree(command);
 	if (IS_ERR(event))
 		return PTR_ERR(event);
 
@@ -3993,16 +3992,9 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 
 static long ioctl_delete(struct user_event_file *info, const char __user *uname)
 {
-	char *name;
-	long ret;
+	char *name __free(kfree) = strndup_user(uname, USER_EVENT_MAX_COMMAND);
 
-	name = strndup_user(uname, USER_EVENT_MAX_COMMAND);
-	if (IS_ERR(name))
-		return PTR_ERR(name);
-
-	ret = user_event_delete(info->group, name);
-	kfree(name);
-	return ret;
+	return IS_ERR(name) ? PTR_ERR(name) : user_event_delete(info->group, name);
 }
 
 static long ioctl_unregister(const void __user *uarg)
@@ -4044,32 +4036,22 @@ static long user_events_ioctl(struct file *file, unsigned int cmd, unsigned long
 #ifdef CONFIG_COMPAT
 
 /* The numbers hold the size of a pointer, all else is as for 64 bits. */
-#define COMPAT_IOCSREG		_IOWR(DIAG_IOC_MAGIC, 0, compat_uptr_t)
-#define COMPAT_IOCSDEL		_IOW(DIAG_IOC_MAGIC, 1, compat_uptr_t)
-#define COMPAT_IOCSUNREG	_IOW(DIAG_IOC_MAGIC, 2, compat_uptr_t)
-
 static long user_events_compat_ioctl(struct file *file, unsigned int cmd,
 				     unsigned long arg)
 {
-	unsigned long ptr = (unsigned long)compat_ptr(arg);
+	const size_t size = sizeof(compat_uptr_t);
 
-	switch (cmd) {
-	case COMPAT_IOCSREG:
-		return user_events_ioctl(file, DIAG_IOCSREG, ptr);
-	case COMPAT_IOCSDEL:
-		return user_events_ioctl(file, DIAG_IOCSDEL, ptr);
-	case COMPAT_IOCSUNREG:
-		return user_events_ioctl(file, DIAG_IOCSUNREG, ptr);
-	default:
+	if (_IOC_SIZE(cmd) != size)
 		return -ENOTTY;
-	}
+	cmd += (sizeof(void *) - size) << _IOC_SIZESHIFT;
+	return user_events_ioctl(file, cmd, (unsigned long)compat_ptr(arg));
 }
 
 #endif /* CONFIG_COMPAT */
 
 /*
- * The pages of @info, at least @nr of them, with a reference. Or -ENOMEM, or -EPERM
- * where the user may lock no more memory.
+ * Return: the pages of @info, at least @nr of them, with a reference; -ENOMEM;
+ * -EPERM where the user may lock no more memory.
  */
 static struct user_event_pages *file_get_pages(struct user_event_file *info,
 					       unsigned int nr)
@@ -4105,8 +4087,8 @@ static struct user_event_pages *file_get_pages(struct user_event_file *info,
 }
 
 /*
- * Map pages of enable words, for reading only and for good. The mapping keeps
- * the pages, not this file.
+ * Map pages of enable words read-only, with no way to make them writable later.
+ * The mapping keeps the pages, not this file.
  */
 static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
 {
@@ -4209,44 +4191,26 @@ static const struct file_operations user_events_data_fops = {
  * Files: user_events_status, dynamic_events, sysctl.
  */
 
-/**
- * struct user_event_status - a reader of user_events_status
- * @group: group of the file
- * @active: events listed so far
- * @busy: those of them with a consumer
- */
-struct user_event_status {
-	struct user_event_group	*group;
-	unsigned int		active;
-	unsigned int		busy;
-};
-
 static void *status_start(struct seq_file *m, loff_t *pos)
 {
-	struct user_event_status *status = m->private;
+	struct user_event_group *group = m->private;
+	void *entry;
 
 	mutex_lock(&event_mutex);
-	if (!*pos) {
-		/* Show no event that is only waiting to go. */
-		put_orphans();
-		status->active = 0;
-		status->busy = 0;
-	}
-	/* Nothing follows the totals, whatever was registered since. */
-	if (*pos > status->active)
-		return NULL;
-	/* The list head stands for the totals, which come last. */
-	return seq_list_start(&status->group->list, *pos) ?:
-	       (*pos == status->active ? &status->group->list : NULL);
+	/* They are gone, but for a work item. */
+	put_orphans();
+	entry = seq_list_start(&group->list, *pos);
+	/* The list head stands for the totals, which come last, and once. */
+	return entry || *pos == LLONG_MAX ? entry : &group->list;
 }
 
 static void *status_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	struct user_event_status *status = m->private;
+	struct user_event_group *group = m->private;
 	struct list_head *entry = v;
 
-	++*pos;
-	return entry == &status->group->list ? NULL : entry->next;
+	*pos = entry == &group->list ? LLONG_MAX : *pos + 1;
+	return entry == &group->list ? NULL : entry->next;
 }
 
 static void status_stop(struct seq_file *m, void *v)
@@ -4254,75 +4218,62 @@ static void status_stop(struct seq_file *m, void *v)
 	mutex_unlock(&event_mutex);
 }
 
-/* Copy the counters of @event, which go on. Return: is any not 0? */
-static bool read_losses(struct user_event *event, long count[NR_CONSUMERS][NR_LOSSES])
-{
-	bool lost = false;
-	int consumer, reason;
-
-	for (consumer = 0; consumer < NR_CONSUMERS; consumer++) {
-		for (reason = 0; reason < NR_LOSSES; reason++) {
-			count[consumer][reason] = !event->losses ? 0 :
-				atomic_long_read(&event->losses->count[consumer][reason]);
-			lost |= count[consumer][reason];
-		}
-	}
-	return lost;
-}
-
-static void show_losses(struct seq_file *m, long count[NR_CONSUMERS][NR_LOSSES])
+static void show_losses(struct seq_file *m, const struct user_event *event)
 {
 	int consumer, reason;
+	bool none = true;
+	long count;
 
-	seq_puts(m, " lost");
 	for (consumer = 0; consumer < NR_CONSUMERS; consumer++) {
 		bool first = true;
 
 		for (reason = 0; reason < NR_LOSSES; reason++) {
-			if (!count[consumer][reason])
+			count = atomic_long_read(&event->losses->count[consumer][reason]);
+			if (!count)
 				continue;
+			if (none)
+				seq_puts(m, event->enabled ? " lost" : " # lost");
 			if (first)
 				seq_printf(m, " %s:", consumer_names[consumer]);
 			else
 				seq_putc(m, ',');
-			seq_printf(m, "%s=%ld", loss_names[reason], count[consumer][reason]);
+			seq_printf(m, "%s=%ld", loss_names[reason], count);
+			none = false;
 			first = false;
 		}
 	}
 }
 
+static void show_totals(struct seq_file *m, const struct user_event_group *group)
+{
+	struct user_event *event;
+	unsigned int busy = 0;
+
+	list_for_each_entry(event, &group->list, link)
+		busy += event->enabled;
+	seq_printf(m, "\nActive: %u\nBusy: %u\n", group->nr_events, busy);
+}
+
 static int status_show(struct seq_file *m, void *v)
 {
-	struct user_event_status *status = m->private;
-	long losses[NR_CONSUMERS][NR_LOSSES];
-	struct user_event *event;
-	bool lost;
+	struct user_event *event = list_entry(v, struct user_event, link);
+	struct user_event_group *group = m->private;
 
-	if (v == &status->group->list) {
-		seq_printf(m, "\nActive: %u\nBusy: %u\n", status->active, status->busy);
+	if (v == &group->list) {
+		show_totals(m, group);
 		return 0;
 	}
 
-	event = list_entry(v, struct user_event, link);
 	seq_puts(m, event->tracepoint.name);
-	lost = read_losses(event, losses);
-	if (event->enabled || lost)
-		seq_puts(m, " #");
 	if (event->enabled)
-		seq_puts(m, " Used by");
+		seq_puts(m, " # Used by");
 	if (rcu_access_pointer(event->files))
 		seq_puts(m, " ftrace");
 	if (event->perf)
 		seq_puts(m, " perf");
-	if (lost)
-		show_losses(m, losses);
+	if (event->losses)
+		show_losses(m, event);
 	seq_putc(m, '\n');
-
-	/* A line that did not fit is shown again. */
-	if (!seq_has_overflowed(m)) {
-		status->active++;
-		status->busy += event->enabled;
-	}
 	return 0;
 }
 
@@ -4336,27 +4287,24 @@ static const struct seq_operations status_seq_ops = {
 static int status_open(struct inode *inode, struct file *file)
 {
 	struct user_event_group *group = group_get(inode);
-	struct user_event_status *status;
+	int ret;
 
 	if (!group)
 		return -ENODEV;
 
-	status = __seq_open_private(file, &status_seq_ops, sizeof(*status));
-	if (!status) {
+	ret = seq_open(file, &status_seq_ops);
+	if (ret)
 		group_put(group);
-		return -ENOMEM;
-	}
-	status->group = group;
-	return 0;
+	else
+		((struct seq_file *)file->private_data)->private = group;
+	return ret;
 }
 
 static int status_release(struct inode *inode, struct file *file)
 {
-	struct seq_file *m = file->private_data;
-	struct user_event_status *status = m->private;
-
-	group_put(status->group);
-	return seq_release_private(inode, file);
+	/* The inode points there as long as the file is open. */
+	group_put(inode->i_private);
+	return seq_release(inode, file);
 }
 
 static const struct file_operations user_events_status_fops = {
@@ -4369,7 +4317,7 @@ static const struct file_operations user_events_status_fops = {
 
 static struct user_event_group user_event_init_group;
 
-/* All groups but the first, by name; changed under groups_mutex, read under RCU. */
+/* Groups by @single_system; changed under groups_mutex, read under RCU. */
 static DEFINE_HASHTABLE(user_event_groups, 8);
 static DEFINE_MUTEX(groups_mutex);
 
@@ -4392,38 +4340,32 @@ static struct user_event_group *find_group(const char *system)
 }
 
 /*
- * Cut "SYSTEM/" off @command. The group comes with a reference, without a system
- * it is the first one. Return: -EINVAL or, where it could be a group's, -ENOENT
- * for a system that is none.
+ * Cut "SYSTEM/" off *command; without a system it is the first group's. Return:
+ * the group with a reference, -ENOENT if there is none, or -EINVAL for a system
+ * that could not be a group's.
  */
 static struct user_event_group *cut_group(const char **command)
 {
-	char system[sizeof_field(struct user_event_group, single_system)];
-	struct user_event_group *group = &user_event_init_group;
-	const char *start = *command;
-	size_t len = strcspn(start, USER_EVENT_SPACES ";/");
+	char system[sizeof_field(struct user_event_group, single_system)] = USER_EVENTS_SYSTEM;
+	size_t len = strcspn(*command, USER_EVENT_SPACES ";/");
+	struct user_event_group *group;
 
-	if (start[len] == '/') {
-		if (!str_has_prefix(start, USER_EVENTS_SYSTEM) || len >= sizeof(system))
+	if ((*command)[len] == '/') {
+		if (!str_has_prefix(*command, USER_EVENTS_SYSTEM) || len >= sizeof(system))
 			return ERR_PTR(-EINVAL);
-		memcpy(system, start, len);
-		system[len] = '\0';
-		*command = start + len + 1;
+		strscpy(system, *command, len + 1);
+		*command += len + 1;
 	}
 
 	guard(rcu)();
-	if (start[len] == '/' && strcmp(system, USER_EVENTS_SYSTEM))
-		group = find_group(system);
-	if (!group || !refcount_inc_not_zero(&group->refs))
-		return ERR_PTR(-ENOENT);
-	return group;
+	group = find_group(system);
+	return group && refcount_inc_not_zero(&group->refs) ? group : ERR_PTR(-ENOENT);
 }
 
 static int dyn_create(const char *raw_command)
 {
+	struct user_event *event = ERR_PTR(-EINVAL);
 	struct user_event_group *group;
-	struct user_event *event;
-	int ret;
 
 	if (!str_has_prefix(raw_command, USER_EVENTS_PREFIX))
 		return -ECANCELED;
@@ -4435,15 +4377,12 @@ static int dyn_create(const char *raw_command)
 	if (IS_ERR(group))
 		return PTR_ERR(group);
 
-	ret = -EINVAL;
-	if (strlen(raw_command) < USER_EVENT_MAX_LISTED) {
+	if (strlen(raw_command) < USER_EVENT_MAX_LISTED)
 		event = user_event_get(group, raw_command, USER_EVENT_REG_PERSIST);
-		ret = PTR_ERR_OR_ZERO(event);
-	}
-	if (!ret)
+	if (!IS_ERR(event))
 		user_event_put(event);
 	group_put(group);
-	return ret;
+	return PTR_ERR_OR_ZERO(event);
 }
 
 static struct user_event *event_of_dyn(struct dyn_event *dyn_event)
@@ -4486,10 +4425,8 @@ static bool dyn_is_busy(struct dyn_event *dyn_event)
 static int dyn_free(struct dyn_event *dyn_event)
 {
 	struct user_event *event = event_of_dyn(dyn_event);
-	int ret;
 
-	ret = user_event_may_delete(event);
-	return ret ?: user_event_delete_locked(event);
+	return user_event_may_delete(event) ?: user_event_delete_locked(event);
 }
 
 /* Do the words of a delete command say what the fields of the event do? */
@@ -4615,8 +4552,7 @@ static int max_events_open(struct inode *inode, struct file *file)
 static ssize_t max_events_write(struct file *file, const char __user *ubuf,
 				size_t count, loff_t *ppos)
 {
-	struct seq_file *m = file->private_data;
-	struct user_event_group *group = m->private;
+	struct user_event_group *group = file_inode(file)->i_private;
 	unsigned int max;
 	int ret;
 
@@ -4631,9 +4567,7 @@ static ssize_t max_events_write(struct file *file, const char __user *ubuf,
 
 static int max_events_release(struct inode *inode, struct file *file)
 {
-	struct seq_file *m = file->private_data;
-
-	group_put(m->private);
+	group_put(inode->i_private);
 	return single_release(inode, file);
 }
 
@@ -4829,7 +4763,7 @@ static int __init user_events_init_caches(void)
 	event_cache = KMEM_CACHE(user_event, SLAB_ACCOUNT);
 	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT);
 	owner_cache = KMEM_CACHE(user_event_mm, SLAB_ACCOUNT);
-	/* More than one at a time would only wait for event_mutex. */
+	/* max_active 1: every item takes event_mutex. */
 	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, 1);
 	user_event_fault_wq = alloc_workqueue("user_events_fault", WQ_UNBOUND, WQ_MAX_ACTIVE);
 	return event_cache && enabler_cache && owner_cache && user_event_wq &&
@@ -4846,6 +4780,7 @@ static int __init user_events_init(void)
 		return ret;
 
 	group_init(group, NULL);
+	hash_add_rcu(user_event_groups, &group->node, hash_system(group->single_system));
 	ret = rhashtable_init(&user_event_registry, &registry_params);
 	if (ret)
 		return ret;
