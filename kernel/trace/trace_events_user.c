@@ -650,9 +650,9 @@ struct user_event_files {
  * @link: in group->list, then in that of the retired
  * @multi_link: in user_event_multi, unhashed for a single-format event
  * @orphan_link: in user_event_orphans while that holds a reference
- * @dyn_event: in the list of dynamic_events
- * @retired: when it was destroyed, in ns of ktime_get_ns()
+ * @retired: once it is destroyed, when that was, in ns of ktime_get_ns()
  * @instances: who may have a record of it then, see trace_retire_event_call()
+ * @dyn_event: in the list of dynamic_events
  * @rcu: freed after readers of the registry
  *
  * Writes read what comes before @refs, which is written only when a consumer
@@ -676,10 +676,14 @@ struct user_event {
 	struct rhash_head		node;
 	struct list_head		link;
 	struct hlist_node		multi_link;
-	struct list_head		orphan_link;
+	union {
+		struct list_head	orphan_link;
+		struct {
+			u64		retired;
+			u64		instances;
+		};
+	};
 	struct dyn_event		dyn_event;
-	u64				retired;
-	u64				instances;
 	struct rcu_head			rcu;
 };
 
@@ -1346,13 +1350,14 @@ static int user_event_delete(struct user_event_group *group, const char *name)
 }
 
 /*
- * Enablers: bits in the memory of programs.
+ * Enablers: enable bits, in user memory or in pages of the kernel.
  *
- *   word       4 or 8 bytes of a program, in its own memory or in a page of ours
- *   enabler    one bit of a word that shows whether an event is enabled
+ *   word       4 or 8 bytes that a program looks at before it writes an event, in
+ *              its own memory or in a page that it mapped from user_events_data
+ *   enabler    one bit of a word, and the event that it says is enabled
  *   set        the enablers of one program, and of children that changed none
- *   owner      an address space (struct user_event_mm): whose words those are
- *   late       an enabler that some owner's memory may not show yet
+ *   owner      an address space (struct user_event_mm), which has a set
+ *   late       an enabler whose word some owner still has to update
  *   settled    how far an owner has caught up with what is late
  *
  * fork gives the child an owner of the same set, so it costs the same however
@@ -1392,31 +1397,31 @@ static int user_event_delete(struct user_event_group *group, const char *name)
  *      |      UNREG                                                  |
  *      +-------------------------------------------------------------+
  *
- * A toggle waits for nobody's memory: mmap_lock is tried, and a page that is not
- * there, or has to be copied first, makes the word late. So does REG and UNREG
- * try; each then faults the page in, at its caller's cost and with no lock, and
- * tries again. What late words wait for is bounded for each user.
+ * A toggle never waits for user memory: it only tries mmap_lock, and a page that
+ * is not present, or still shared copy-on-write, makes the word late. REG and
+ * UNREG try the same; if that fails they fault the page in, at their caller's cost
+ * and with no lock held, and try again. How many page faults late words cause at
+ * a time is bounded for each user.
  *
  * Locks, outermost first, and why:
  *
- *   owner->lock    one REG or UNREG of a program at a time: a set that several
- *                  owners share does not change while it is copied, which
- *                  takes long and memory
+ *   owner->lock    one REG or UNREG of a program at a time, so that the set does
+ *                  not change while it is copied, which takes long and memory
  *   event_mutex    event->enabled and the enablers that show it; late enablers
  *                  and work items; an owner and its set stay while it is held
- *   mmap_lock      the rule above; under event_mutex it is only tried, as those
- *                  who hold it may wait for event_mutex
- *   owners_lock    owners of a set, for fork, which must not take event_mutex:
- *                  uprobes hold that while they keep forks away
+ *   mmap_lock      the rule above; under event_mutex it is only tried, as whoever
+ *                  holds it may wait for event_mutex
+ *   owners_lock    owners of a set. fork must not take event_mutex, which uprobes
+ *                  hold while they keep forks away
  *   faults_lock    who waits for a fault worker
  */
 
 /**
  * struct user_event_pages - pages of enable words that a file gave out
- * @refs: one each for the file, a mapping, a bit
+ * @refs: one each for the file, a mapping, a page bit
  * @group: group of the file; each mapping has a reference to it
  * @user: whose locked memory they are
- * @nr: pages allocated, grows under the lock of the file
+ * @nr: elements of @page, grows under the lock of the file
  * @page: the pages
  * @bits: struct user_event_page_bit by number, event_mutex
  */
@@ -1430,12 +1435,12 @@ struct user_event_pages {
 };
 
 /**
- * struct user_event_page_bit - a bit in a page of ours that enablers share
+ * struct user_event_page_bit - a bit in a page of the kernel, which enablers share
  * @node: in pages->bits
  * @pages: where, holds a reference
  * @nr: number of the bit, counted through all pages
  * @users: enablers that point here
- * @enabled: how many of them want the bit set
+ * @enabled: those of them whose event is enabled
  *
  * Everything is protected by event_mutex.
  */
@@ -1453,23 +1458,20 @@ struct user_event_page_bit {
 static int pages_add(struct user_event_pages *pages)
 {
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
-	struct page *page;
-	int ret = -EPERM;
+	bool allowed = atomic_long_inc_return(&pages->user->locked_vm) <= limit ||
+		       capable(CAP_IPC_LOCK);
+	struct page *page = allowed ? alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO) : NULL;
 
-	if (atomic_long_inc_return(&pages->user->locked_vm) <= limit ||
-	    capable(CAP_IPC_LOCK)) {
-		ret = -ENOMEM;
-		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
-		if (page) {
-			pages->page[pages->nr] = page;
-			WRITE_ONCE(pages->nr, pages->nr + 1);
-			return 0;
-		}
+	if (!page) {
+		atomic_long_dec(&pages->user->locked_vm);
+		return allowed ? -ENOMEM : -EPERM;
 	}
-	atomic_long_dec(&pages->user->locked_vm);
-	return ret;
+	pages->page[pages->nr] = page;
+	WRITE_ONCE(pages->nr, pages->nr + 1);
+	return 0;
 }
 
+/* Free all pages but the first @left. */
 static void pages_drop(struct user_event_pages *pages, unsigned int left)
 {
 	atomic_long_sub(pages->nr - left, &pages->user->locked_vm);
@@ -1527,7 +1529,7 @@ static const struct file_operations user_event_pages_fops = {
 };
 
 /**
- * struct user_event_key - what is unique in a set
+ * struct user_event_key - what tells the enablers of a set apart
  * @addr: address of the word, without a tag
  * @bit: bit as the program counts it
  */
@@ -1539,15 +1541,16 @@ struct user_event_key {
 /**
  * struct user_event_enabler - a bit that shows whether an event is enabled
  * @node: in set->enablers; changes under owner->lock and event_mutex
- * @key: where
+ * @key: where the bit is
  * @width: bytes of the word
- * @in_page: the word is in a page of ours, which no owner can be late with
+ * @in_page: the word is in a page of the kernel, where it is never late
  * @event: event, holds a reference
  * @set: set it belongs to
  * @event_link: in event->enablers
  * @late_node: unless @in_page, in set->late if @late is not 0
- * @late: unless @in_page, number of the latest write that was put off, 0 for none
- * @page_bit: if @in_page, where, holds a user
+ * @late: unless @in_page, number of the latest deferred write, 0 if none; no two
+ *	are the same
+ * @page_bit: if @in_page, counts this enabler as a user
  *
  * Everything is protected by event_mutex.
  */
@@ -1570,11 +1573,11 @@ struct user_event_enabler {
 
 /**
  * struct user_event_set - enablers of one or more address spaces
- * @enablers: enablers by key. A set of several owners does not change
- * @late: enablers whose write was put off for one of the owners, the latest last
+ * @enablers: enablers by key; changes only while there is one owner
+ * @late: enablers with a write that was deferred for some owner, by number
  * @owners: address spaces; fork adds under owners_lock, all else also takes
  *	event_mutex. Whoever takes the last one out frees the set
- * @last_late: the latest number in @late, ever; written under both as well
+ * @last_late: number of the latest deferred write; written under both as well
  */
 struct user_event_set {
 	struct rb_root			enablers;
@@ -1583,7 +1586,7 @@ struct user_event_set {
 	u64				last_late;
 };
 
-/* Faults that need memory alone do not queue behind those that others answer. */
+/* Faults that need only memory do not queue behind those that somebody answers. */
 enum user_event_lane {
 	FAULTS_AT_ONCE,
 	FAULTS_AND_WAITS,
@@ -1595,14 +1598,14 @@ enum user_event_lane {
  * @node: in user_event_faulters
  * @who: see faulter_of_current()
  * @owners: owners that point here
- * @lane: work items, and the owners whose turn comes when one of those ends
+ * @lane: work items running, and the owners whose turn comes when one of them ends
  *
- * Everything is protected by faults_lock.
+ * Everything is protected by faults_lock; only the last of @owners is dropped under it.
  */
 struct user_event_faulter {
 	struct hlist_node		node;
 	u64				who;
-	unsigned int			owners;
+	refcount_t			owners;
 	struct user_event_lane_state {
 		unsigned int		running;
 		struct list_head	waiting;
@@ -1610,7 +1613,7 @@ struct user_event_faulter {
 };
 
 /**
- * struct user_event_mm - owner: what an address space registered
+ * struct user_event_mm - an owner: what an address space registered
  * @mm: address space, which points here; holds mm_count
  * @user: whose faults those of this memory are
  * @cred: of the task that registered or forked; a file system may answer nobody else
@@ -1618,12 +1621,12 @@ struct user_event_faulter {
  * @set: NULL once the last process is gone; changes as set->owners does
  * @set_link: in set->owners
  * @refs: one for @mm, one while @work is queued or runs, and @fault_work
- * @settled: what was put off up to here is in this memory, or given up; written
+ * @settled: all deferred writes up to this number are done or abandoned; written
  *	under event_mutex and owners_lock
  * @work: writes what is late, as far as that needs no waiting
  * @fault_work: faults in the memory of what is left
  * @fault_link: in user->lane[].waiting, faults_lock
- * @lane: of @fault_work, whose own it is
+ * @lane: lane that @fault_work is in, written by itself
  * @faulting: @fault_work waits, is queued or will look again, event_mutex
  */
 struct user_event_mm {
@@ -1645,7 +1648,7 @@ struct user_event_mm {
 /**
  * struct user_event_missed - a late word that could not be written
  * @addr: address of the word
- * @late: of the enabler, another number once it is put off again
+ * @late: that of the enabler, which gets another number when deferred again
  */
 struct user_event_missed {
 	unsigned long			addr;
@@ -1656,41 +1659,34 @@ static DEFINE_SPINLOCK(owners_lock);
 static DEFINE_SPINLOCK(faults_lock);
 static DEFINE_HASHTABLE(user_event_faulters, 6);
 
-/* Writes that were put off, no two with the same number; event_mutex. */
+/* Number of the latest deferred write of all sets, event_mutex. */
 static u64 nr_late;
 
-/* The second one may be full of faults that nobody answers, the first never. */
+/* Only items of the second one may block on user memory, and that for ever. */
 static struct workqueue_struct *user_event_wq, *user_event_fault_wq;
 static struct kmem_cache *enabler_cache;
 static struct kmem_cache *owner_cache;
-
-static int compare_keys(const struct user_event_key *a, const struct user_event_key *b)
-{
-	if (a->addr != b->addr)
-		return a->addr < b->addr ? -1 : 1;
-	return (int)a->bit - (int)b->bit;
-}
 
 static struct user_event_enabler *enabler_of_node(const struct rb_node *node)
 {
 	return rb_entry(node, struct user_event_enabler, node);
 }
 
-static int compare_enablers(struct rb_node *a, const struct rb_node *b)
+static int compare_key(const void *key, const struct rb_node *node)
 {
-	return compare_keys(&enabler_of_node(a)->key, &enabler_of_node(b)->key);
+	return memcmp(key, &enabler_of_node(node)->key, sizeof(struct user_event_key));
 }
 
-static int compare_enabler_key(const void *key, const struct rb_node *node)
+static int compare_enablers(struct rb_node *a, const struct rb_node *b)
 {
-	return compare_keys(key, &enabler_of_node(node)->key);
+	return compare_key(&enabler_of_node(a)->key, b);
 }
 
 /* Context: event_mutex, or the lock of an owner of @set. */
 static struct user_event_enabler *find_enabler(const struct user_event_set *set,
 					       const struct user_event_key *key)
 {
-	struct rb_node *node = rb_find(key, &set->enablers, compare_enabler_key);
+	struct rb_node *node = rb_find(key, &set->enablers, compare_key);
 
 	return node ? enabler_of_node(node) : NULL;
 }
@@ -1701,7 +1697,7 @@ static bool is_less_late(struct rb_node *a, const struct rb_node *b)
 	       rb_entry(b, struct user_event_enabler, late_node)->late;
 }
 
-/* The enabler of @set that was put off first after @late. */
+/* The enabler of @set with the lowest number above @late. */
 static struct user_event_enabler *next_late(const struct user_event_set *set, u64 late)
 {
 	struct user_event_enabler *enabler, *next = NULL;
@@ -1720,9 +1716,9 @@ static struct user_event_enabler *next_late(const struct user_event_set *set, u6
 }
 
 /*
- * The bit of the long around @addr that is bit @bit of a word of @width bytes
- * at @addr. A word of half a long is the half that its address says, which
- * on a big-endian machine is the upper one where it comes first.
+ * The bit of the long around @addr that is bit @bit of a word of @width bytes at
+ * @addr. A 4-byte word is one half of an 8-byte long: the half at the lower address
+ * is the low one on little endian, the high one on big endian.
  */
 static unsigned int bit_in_long(unsigned long addr, unsigned int bit,
 				unsigned int width, unsigned int long_size,
@@ -1767,7 +1763,7 @@ static void page_bit_put(struct user_event_page_bit *bit)
 	kfree(bit);
 }
 
-/* The bit that @fresh, which is consumed, has the number of. */
+/* The bit with the number of @fresh, which may be that one or is freed. */
 static struct user_event_page_bit *page_bit_enter(struct user_event_page_bit *fresh)
 {
 	struct user_event_page_bit *bit;
@@ -1786,7 +1782,7 @@ static struct user_event_page_bit *page_bit_enter(struct user_event_page_bit *fr
 	return bit;
 }
 
-/* One enabler more or less wants the bit set. */
+/* @change is 1 or -1: one enabler more or less has its event enabled. */
 static void page_bit_add(struct user_event_page_bit *bit, int change)
 {
 	unsigned long nr = bit->nr % BITS_PER_PAGE_OF_WORDS;
@@ -1798,25 +1794,6 @@ static void page_bit_add(struct user_event_page_bit *bit, int change)
 	page = page_address(bit->pages->page[bit->nr / BITS_PER_PAGE_OF_WORDS]);
 	assign_shared_bit(nr % BITS_PER_LONG, page + nr / BITS_PER_LONG, bit->enabled);
 	flush_dcache_page(virt_to_page(page));
-}
-
-/* The pages of ours that @addr is in with a reference, and where in them. */
-static struct user_event_pages *find_pages(struct mm_struct *mm,
-					   unsigned long addr,
-					   unsigned long *offset)
-{
-	struct user_event_pages *pages = NULL;
-	struct vm_area_struct *vma;
-
-	mmap_read_lock(mm);
-	vma = vma_lookup(mm, addr);
-	if (vma && vma->vm_file && vma->vm_file->f_op == &user_event_pages_fops) {
-		pages = vma->vm_file->private_data;
-		refcount_inc(&pages->refs);
-		*offset = addr - vma->vm_start + (vma->vm_pgoff << PAGE_SHIFT);
-	}
-	mmap_read_unlock(mm);
-	return pages;
 }
 
 /* May the program write what is mapped here? */
@@ -1832,7 +1809,7 @@ static bool walk_is_writable(const struct folio_walk *walk)
 	}
 }
 
-/* folio_walk_end(), with words for sparse on what had been locked. */
+/* Open-coded folio_walk_end(), annotated for sparse. */
 static void walk_end(struct folio_walk *walk, struct vm_area_struct *vma)
 {
 	__acquire(walk->ptl);
@@ -1847,12 +1824,12 @@ static void walk_end(struct folio_walk *walk, struct vm_area_struct *vma)
 
 /*
  * Set or clear the bit of @enabler if the program could: where a page table entry
- * lets it write. The lock of that keeps the page in its place, and from being
- * taken for clean between the store and folio_mark_dirty().
+ * lets it write. The page table lock keeps the page in its place, and from being
+ * cleaned between the store and folio_mark_dirty().
  *
  * Context: event_mutex, and mmap_lock of @mm for reading.
- * Return: 0; -EFAULT where no fault helps; -ENXIO where one may; -EAGAIN if it is
- * a copy of the page that is due, which the next fork makes due again.
+ * Return: 0; -EFAULT where no fault helps; -ENXIO where one may; -EAGAIN if the
+ * page is still shared copy-on-write, as after each fork.
  */
 static int write_word(struct mm_struct *mm, const struct user_event_enabler *enabler,
 		      bool value)
@@ -1892,8 +1869,8 @@ static int write_word(struct mm_struct *mm, const struct user_event_enabler *ena
 }
 
 /*
- * The same, at a time when somebody else may have the lock of the memory. That
- * lock also keeps the page tables of an address space on its way out.
+ * Write what the event says, -EAGAIN if mmap_lock is contended as well. The lock
+ * also keeps the page tables of an address space that is going away.
  */
 static int try_word(struct user_event_mm *owner, const struct user_event_enabler *enabler)
 {
@@ -1906,7 +1883,7 @@ static int try_word(struct user_event_mm *owner, const struct user_event_enabler
 	return ret;
 }
 
-/* Fault in a page for writing. May wait forever, so under no lock at all. */
+/* Fault in a page for writing. May wait for ever: hold no lock. */
 static int fault_and_wait(struct mm_struct *mm, unsigned long addr)
 {
 	bool unlocked = false;
@@ -1921,7 +1898,7 @@ static int fault_and_wait(struct mm_struct *mm, unsigned long addr)
 	return ret;
 }
 
-/* The same where it is a matter of memory alone, -EBUSY where it is not. */
+/* The same if that takes only memory, else -EBUSY. */
 static int fault_at_once(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma;
@@ -1942,9 +1919,8 @@ static int fault_at_once(struct mm_struct *mm, unsigned long addr)
 }
 
 /*
- * Have @fault fault in a word after write_word() returned @why. What others have
- * in hand does not count as an attempt: memory that is mapped and unmapped all
- * the time, or copied by forks, is no reason to give up on a word in it.
+ * Have @fault fault in a word after write_word() returned @why. -EAGAIN counts for
+ * no attempt: a program that forks all the time is no reason to give up.
  */
 static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
 			 unsigned int *attempt,
@@ -1952,7 +1928,7 @@ static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
 {
 	int ret;
 
-	/* Leave whoever makes faulting in futile the time to get done. */
+	/* Give whoever keeps unmapping the page time to finish. */
 	if (*attempt > 1)
 		schedule_timeout_killable(msecs_to_jiffies(1 << *attempt));
 
@@ -1963,9 +1939,9 @@ static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
 }
 
 /*
- * Who answers for faults of current. A user makes any number of others in a
- * user namespace, but is the one who made that; not root, who makes them for
- * others: there it is the namespace.
+ * Who is charged for faults of current. In a user namespace a user can become any
+ * number of others: charge the one who made it. Root makes them for others: there
+ * charge the namespace.
  */
 static u64 faulter_of_current(void)
 {
@@ -1985,7 +1961,7 @@ static struct user_event_faulter *faulter_find(u64 who)
 
 	hash_for_each_possible(user_event_faulters, user, node, who) {
 		if (user->who == who) {
-			user->owners++;
+			refcount_inc(&user->owners);
 			return user;
 		}
 	}
@@ -2006,7 +1982,7 @@ static struct user_event_faulter *faulter_get(u64 who)
 	if (!fresh)
 		return NULL;
 	fresh->who = who;
-	fresh->owners = 1;
+	refcount_set(&fresh->owners, 1);
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AT_ONCE].waiting);
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AND_WAITS].waiting);
 
@@ -2023,15 +1999,12 @@ static struct user_event_faulter *faulter_get(u64 who)
 
 static void faulter_put(struct user_event_faulter *user)
 {
-	bool last;
+	if (!refcount_dec_and_lock(&user->owners, &faults_lock))
+		return;
 
-	spin_lock(&faults_lock);
-	last = !--user->owners;
-	if (last)
-		hash_del(&user->node);
+	hash_del(&user->node);
 	spin_unlock(&faults_lock);
-	if (last)
-		kfree(user);
+	kfree(user);
 }
 
 /* The work item of @owner leaves its lane: the next one's turn. */
@@ -2051,7 +2024,7 @@ static void fault_end(struct user_event_mm *owner)
 	spin_unlock(&faults_lock);
 }
 
-/* Is @owner, whose turn has not come, no longer waiting? */
+/* Stop waiting for a turn. Return: was @owner waiting? */
 static bool fault_cancel(struct user_event_mm *owner)
 {
 	bool waits;
@@ -2075,13 +2048,12 @@ static void owner_put(struct user_event_mm *owner)
 }
 
 /*
- * Queue the work item of @owner, or @owner for its turn. The reference is passed on,
- * or dropped if its processes have ended: nobody would take it from the queue.
+ * Queue the work item of @owner, or @owner for its turn. Takes over a reference,
+ * and drops it if the processes of @owner have ended: fault_cancel() has been there.
  */
 static void fault_begin(struct user_event_mm *owner, enum user_event_lane lane)
 {
 	struct user_event_lane_state *state = &owner->user->lane[lane];
-
 	bool ended;
 
 	spin_lock(&faults_lock);
@@ -2105,7 +2077,7 @@ static void owner_queue(struct user_event_mm *owner)
 		refcount_dec(&owner->refs);
 }
 
-/* Some owner's memory does not show what @enabler says: the latest of its set. */
+/* The write of @enabler's word is deferred for some owner. */
 static void enabler_late(struct user_event_enabler *enabler)
 {
 	struct user_event_set *set = enabler->set;
@@ -2134,7 +2106,11 @@ static struct user_event_mm *next_owner(struct user_event_set *set,
 	return list_entry(next, struct user_event_mm, set_link);
 }
 
-/* event->enabled has changed: visit the places that watch this event. */
+/*
+ * event->enabled has changed: update every word that shows it, or defer that.
+ *
+ * Context: event_mutex, may sleep; waits for no user memory.
+ */
 static void update_enablers(struct user_event *event)
 {
 	struct user_event_enabler *enabler;
@@ -2158,7 +2134,7 @@ static void update_enablers(struct user_event *event)
 	}
 }
 
-/* All that was put off up to @late is in the memory of @owner, or given up. */
+/* All deferred writes up to @late are done or abandoned. */
 static void settled_up_to(struct user_event_mm *owner, u64 late)
 {
 	spin_lock(&owners_lock);
@@ -2167,8 +2143,8 @@ static void settled_up_to(struct user_event_mm *owner, u64 late)
 }
 
 /*
- * Write what can be written of the late words: up to the first that has to wait,
- * and of those behind it up to @ahead, all in one hold of event_mutex.
+ * Write late words: up to the first that cannot be written, and try up to @ahead
+ * more behind it.
  *
  * Return: 0, 1 if there is more to do, or why @missed could not be written.
  */
@@ -2208,8 +2184,8 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 }
 
 /*
- * The word of @missed cannot be had, go on with the next. If it was put off again
- * since, its memory may be another now and is still to be tried.
+ * The word of @missed cannot be faulted in: go on with the next. If it was deferred
+ * again meanwhile, other memory may be mapped there now and is still to be tried.
  */
 static void give_up_word(struct user_event_mm *owner,
 			 const struct user_event_missed *missed)
@@ -2252,7 +2228,7 @@ static void owner_fault_work(struct work_struct *work)
 			attempt = 0;
 		last = missed.late;
 
-		/* No longer than for this fault: a process may end meanwhile. */
+		/* Only for this fault: a process may end in between. */
 		if (!mmget_not_zero(owner->mm))
 			break;
 		ret = fault_in_word(owner->mm, missed.addr, why, &attempt,
@@ -2266,9 +2242,8 @@ static void owner_fault_work(struct work_struct *work)
 			fault_begin(owner, FAULTS_AND_WAITS);
 			return;
 		}
-		/* Memory may be found the next time. */
 		if (ret == -ENOMEM && ++attempt < USER_EVENT_FAULT_ATTEMPTS)
-			ret = 0;
+			continue;
 		if (ret)
 			give_up_word(owner, &missed);
 	}
@@ -2277,7 +2252,7 @@ static void owner_fault_work(struct work_struct *work)
 	owner_put(owner);
 }
 
-/* Enter @enabler in its set and its event, whose reference it has. */
+/* Enter @enabler, which has a reference to its event, in its set and its event. */
 static void enabler_link(struct user_event_enabler *enabler)
 {
 	lockdep_assert_held(&event_mutex);
@@ -2288,7 +2263,7 @@ static void enabler_link(struct user_event_enabler *enabler)
 		page_bit_add(enabler->page_bit, 1);
 }
 
-/* Nobody finds @enabler any more but in its set. */
+/* Remove @enabler from its event. */
 static void enabler_unlink(struct user_event_enabler *enabler)
 {
 	lockdep_assert_held(&event_mutex);
@@ -2298,7 +2273,7 @@ static void enabler_unlink(struct user_event_enabler *enabler)
 		page_bit_add(enabler->page_bit, -1);
 }
 
-/* The reference to the event is dropped, an event may go with it. */
+/* May destroy the event. */
 static void enabler_free(struct user_event_enabler *enabler)
 {
 	lockdep_assert_held(&event_mutex);
@@ -2319,8 +2294,8 @@ static struct user_event_set *set_alloc(void)
 }
 
 /*
- * Drop a set that has no owner, with event_mutex for one enabler at a time: an
- * event may go with each, and others are to get in between.
+ * Free a set without owners. Each enabler may destroy an event, so let others have
+ * event_mutex in between.
  */
 static void set_discard(struct user_event_set *set)
 {
@@ -2334,7 +2309,7 @@ static void set_discard(struct user_event_set *set)
 	kfree(set);
 }
 
-/* The last process of @owner is gone, and its registrations with it. */
+/* The last process of @owner is gone: drop its registrations. */
 static void owner_release(struct user_event_mm *owner)
 {
 	struct user_event_set *set;
@@ -2356,9 +2331,8 @@ static void owner_release(struct user_event_mm *owner)
 }
 
 /*
- * What is late is first tried by an item that waits for no memory, so that it
- * gets through whatever becomes of other words and other processes. It queues
- * up again behind them if it has more to do.
+ * What is late is first tried here, without waiting for memory, so that no other
+ * word and no other process can hold it up.
  */
 static void owner_work(struct work_struct *work)
 {
@@ -2366,7 +2340,7 @@ static void owner_work(struct work_struct *work)
 	struct user_event_missed missed;
 	int why;
 
-	/* A child that never ran: its fork failed after it was entered. */
+	/* A child that never ran: fork failed after user_event_mm_dup(). */
 	if (!atomic_read(&owner->mm->mm_users) && READ_ONCE(owner->set))
 		owner_release(owner);
 
@@ -2449,7 +2423,7 @@ static struct user_event_mm *owner_of_current(void)
 
 /**
  * user_event_mm_release - drop what an address space registered
- * @mm: address space, which the last process is about to leave
+ * @mm: address space with an owner, which the last process is about to leave
  *
  * Context: process context, takes event_mutex.
  */
@@ -2460,9 +2434,9 @@ void user_event_mm_release(struct mm_struct *mm)
 
 /**
  * user_event_mm_free - an address space goes
- * @mm: address space without users
+ * @mm: address space with an owner and without users
  *
- * A child that fork could not finish still has its registrations.
+ * The child of a fork that failed still has its registrations.
  *
  * Context: process context, whatever locks are held.
  */
@@ -2510,14 +2484,14 @@ int user_event_mm_dup(struct mm_struct *mm, struct mm_struct *oldmm)
 
 	mm->user_event_mm = child;
 	if (late) {
-		/* The parent as well, or each of its children would be late. */
+		/* The parent too, or all of its children would be late. */
 		owner_queue(parent);
 		owner_queue(child);
 	}
 	return 0;
 }
 
-/* Until the next fork, which needs no more than mmap_lock and owners_lock. */
+/* Holds until the next fork, which mmap_lock keeps away. */
 static bool owner_is_alone(const struct user_event_mm *owner)
 {
 	bool alone;
@@ -2552,9 +2526,8 @@ static int set_copy_enabler(struct user_event_set *set,
 }
 
 /*
- * A copy of the shared set @from without owners: toggles have nothing to do for
- * it, so its enablers are entered one by one. Each is late, as nobody knows
- * what is put off until the copy is in use.
+ * Copy the shared set @from. The copy has no owners yet, for which toggles would
+ * write a word or defer that: so each enabler in it counts as late.
  *
  * Context: the lock of an owner of @from.
  */
@@ -2575,7 +2548,12 @@ static struct user_event_set *set_copy(const struct user_event_set *from)
 	return ERR_PTR(ret);
 }
 
-/* Is @set in use by @owner from now on? What was settled stays so. */
+/*
+ * Let @owner use @set, a copy of the set that it shares. If it had settled all of
+ * that, its words are up to date: then nothing of the copy is late for it.
+ *
+ * Return: false if the set is no longer shared.
+ */
 static bool owner_take_set(struct user_event_mm *owner, struct user_event_set *set)
 {
 	bool shared, settled;
@@ -2598,8 +2576,8 @@ static bool owner_take_set(struct user_event_mm *owner, struct user_event_set *s
 }
 
 /*
- * Make sure that @owner is the only one of its set, which is to be changed.
- * The caller's process pays for the copy: it was due since it forked.
+ * Make sure that @owner is the only one of its set, which is to be changed. This
+ * is the copy that fork put off.
  */
 static int owner_unshare(struct user_event_mm *owner)
 {
@@ -2622,8 +2600,8 @@ static int owner_unshare(struct user_event_mm *owner)
  * struct user_event_change - REG or UNREG of a bit
  * @key: which
  * @fresh: enabler to be inserted; NULL if one is to be removed
- * @removed: what was removed, still to be freed
- * @futile: the word cannot be faulted in
+ * @removed: enabler that was removed and is to be freed
+ * @futile: the word cannot be faulted in: remove the enabler all the same
  */
 struct user_event_change {
 	struct user_event_key		key;
@@ -2636,14 +2614,13 @@ struct user_event_change {
 static int enabler_insert(struct user_event_mm *owner, struct user_event_change *change)
 {
 	struct user_event_enabler *enabler = change->fresh;
-	int ret = 0;
+	int ret = enabler->in_page ? 0 :
+		  write_word(owner->mm, enabler, enabler->event->enabled);
 
-	if (enabler->in_page)
-		enabler->page_bit = page_bit_enter(enabler->page_bit);
-	else
-		ret = write_word(owner->mm, enabler, enabler->event->enabled);
 	if (ret)
 		return ret;
+	if (enabler->in_page)
+		enabler->page_bit = page_bit_enter(enabler->page_bit);
 
 	enabler->set = owner->set;
 	refcount_inc(&enabler->event->refs);
@@ -2651,14 +2628,12 @@ static int enabler_insert(struct user_event_mm *owner, struct user_event_change 
 	return 0;
 }
 
-/* Clear the bit and remove the enabler, the same. Without the bit if it must be. */
+/* Clear the bit and remove the enabler, the same. */
 static int enabler_remove(struct user_event_mm *owner, struct user_event_change *change)
 {
 	struct user_event_enabler *enabler = find_enabler(owner->set, &change->key);
-	int ret = 0;
+	int ret = enabler->in_page ? 0 : write_word(owner->mm, enabler, false);
 
-	if (!enabler->in_page)
-		ret = write_word(owner->mm, enabler, false);
 	if (ret && ret != -EFAULT && !change->futile)
 		return ret;
 
@@ -2671,10 +2646,9 @@ static int enabler_remove(struct user_event_mm *owner, struct user_event_change 
 }
 
 /*
- * Change the set of @owner when it is alone with it. It stays so meanwhile: a
- * fork needs the mmap_lock that is held.
+ * Change the set of @owner once no other owner shares it.
  *
- * Return: what the change says; -EAGAIN if mmap_lock was not to be had.
+ * Return: what the change returns; -EAGAIN if mmap_lock is contended.
  */
 static int change_alone(struct user_event_mm *owner, struct user_event_change *change)
 {
@@ -2696,14 +2670,14 @@ static int change_alone(struct user_event_mm *owner, struct user_event_change *c
 			ret = enabler_remove(owner, change);
 		mmap_read_unlock(owner->mm);
 
-		/* Its event may go as well, for which mmap_lock is too much. */
+		/* May destroy the event, which must not happen under mmap_lock. */
 		if (change->removed)
 			enabler_free(change->removed);
 	} while (!alone);
 	return ret;
 }
 
-/* One try, by one thread of the program at a time, before a set is copied for it. */
+/* Try once. Look the key up first: a set is not copied for a change that fails. */
 static int try_change(struct user_event_mm *owner, struct user_event_change *change)
 {
 	struct user_event_enabler *known;
@@ -2724,8 +2698,8 @@ static int try_change(struct user_event_mm *owner, struct user_event_change *cha
 }
 
 /*
- * Change the set of @owner, that of current, and write the word. Faults are taken
- * here, at the cost of the caller alone.
+ * Change the set of @owner, the caller's, and write the word. Page faults are taken
+ * here, without a lock.
  */
 static int change_set(struct user_event_mm *owner, struct user_event_change *change)
 {
@@ -2752,8 +2726,8 @@ static int change_set(struct user_event_mm *owner, struct user_event_change *cha
  * @key: which
  *
  * Context: process context, may wait for the memory of current.
- * Return: 0 with the bit clear; -ENOENT if it is not registered; -EFAULT if it is
- * no more but its word cannot be written; -EINTR and -ENOMEM, nothing changed.
+ * Return: 0 with the bit clear; -ENOENT if it was not registered; -EFAULT if it is
+ * unregistered but its word cannot be written; -EINTR or -ENOMEM, nothing changed.
  */
 static int unregister_enabler(const struct user_event_key *key)
 {
@@ -2765,14 +2739,23 @@ static int unregister_enabler(const struct user_event_key *key)
 	return owner ? change_set(owner, &change) : -ENOENT;
 }
 
-/* Find the bit of @enabler if it is in a page of ours. */
+/* If the word is in a page of the kernel, find out where. */
 static int enabler_find_page_bit(struct user_event_enabler *enabler)
 {
+	struct user_event_pages *pages = NULL;
+	struct mm_struct *mm = current->mm;
 	struct user_event_page_bit *bit;
-	struct user_event_pages *pages;
+	struct vm_area_struct *vma;
 	unsigned long offset;
 
-	pages = find_pages(current->mm, enabler->key.addr, &offset);
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, enabler->key.addr);
+	if (vma && vma->vm_file && vma->vm_file->f_op == &user_event_pages_fops) {
+		pages = vma->vm_file->private_data;
+		refcount_inc(&pages->refs);
+		offset = enabler->key.addr - vma->vm_start + (vma->vm_pgoff << PAGE_SHIFT);
+	}
+	mmap_read_unlock(mm);
 	if (!pages)
 		return 0;
 
@@ -2830,11 +2813,11 @@ static int register_enabler(struct user_event *event, const struct user_reg *reg
 }
 
 /*
- * Consumers: ftrace and perf coming and going.
+ * Consumers: ftrace and perf attach and detach.
  *
- * Both call user_event_reg() under event_mutex. Each instance of ftrace that
+ * Both call user_event_class_reg() under event_mutex. Each instance of ftrace that
  * records an event and perf as a whole hold a reference to it; BPF programs
- * hang on perf events.
+ * are attached to perf events.
  */
 
 static int add_file(struct user_event *event, struct trace_event_file *file)
@@ -2887,7 +2870,7 @@ static void remove_file(struct user_event *event, struct trace_event_file *file)
 	kfree_rcu(old, rcu);
 }
 
-/* Let the words show it if the first consumer has come or the last one gone. */
+/* Update the words if the first consumer has attached or the last one detached. */
 static void consumers_changed(struct user_event *event)
 {
 	bool enabled = rcu_access_pointer(event->files) || event->perf;
@@ -2915,8 +2898,8 @@ static int prepare_losses(struct user_event *event)
 	return 0;
 }
 
-static int user_event_reg(struct trace_event_call *call, enum trace_reg type,
-			  void *data)
+static int user_event_class_reg(struct trace_event_call *call, enum trace_reg type,
+				void *data)
 {
 	struct user_event *event = event_of_call(call);
 	int ret;
@@ -3477,7 +3460,7 @@ static __always_inline int deliver(struct user_event *event, struct trace_entry 
 	guard(preempt_notrace)();
 
 	files = rcu_dereference_sched(event->files);
-	/* Pairs with user_event_reg(): call.perf_events is there. */
+	/* Pairs with user_event_class_reg(): call.perf_events is there. */
 	perf = smp_load_acquire(&event->perf);
 	if (unlikely(!files && !perf))
 		return -EBADF;
@@ -4597,7 +4580,7 @@ static bool is_group_name(const char *name)
 static void class_init(struct trace_event_class *class, const char *system)
 {
 	class->system = system;
-	class->reg = user_event_reg;
+	class->reg = user_event_class_reg;
 	class->get_fields = user_event_get_fields;
 	class->released = put_orphans_later;
 	class->fields_array = user_event_fields_array;

@@ -77,6 +77,17 @@ struct user_unreg {
  * @size: bytes of the whole record, these two fields included
  * @write_index: index of the event, from struct user_reg
  * @payload: the fields of the event; the next record follows with no padding
+ *
+ * A write of two events whose only field is a u32, 7 in the first, 8 in the second,
+ * returns 28::
+ *
+ *	__u32 batch[] = {
+ *		USER_EVENT_WRITE_BATCH,
+ *		12, first.write_index, 7,
+ *		12, second.write_index, 8,
+ *	};
+ *
+ *	write(fd, batch, sizeof(batch));
  */
 struct user_event_record {
 	__u32	size;
