@@ -146,6 +146,28 @@ shell_scripts()
 	shellcheck -x -P SCRIPTDIR $scripts
 }
 
+# filp is what the kernel calls an open file.
+spelling()
+{
+	# shellcheck disable=SC2046,SC2086 # lists of names
+	codespell -L filp $files $(our_files patches)
+}
+
+# Each patch of the core is in README.md, and no other.
+readme()
+{
+	diff/headings.sh || return
+	for patch in patches/*/*.patch; do
+		basename "$patch" .patch
+	done | sort -u >"$work/patches"
+	sed -n '/^What the patches/,/^How it is tested/s/^| \(`[^|]*\) |.*/\1/p' README.md |
+		sed 's/(.*//' | grep -o '[a-z_]*' | sort >"$work/described"
+	diff "$work/patches" "$work/described" || {
+		echo "patches (<) and the tables of README.md (>) differ"
+		return 1
+	}
+}
+
 if [ "$1" = series ]; then
 	checkpatch_series
 	exit
@@ -162,6 +184,8 @@ for directory in "$top"/patches/[0-9]*; do
 	step "checkpatch --strict, the series for $number" checkpatch_of "$number"
 done
 step "shellcheck" shell_scripts
+step "spelling" spelling
+step "README.md has the differences and the patches" readme
 step "kernel-doc" kernel_doc
 step "sphinx" documentation
 step "gcc W=1 and sparse" gcc_sparse
