@@ -1600,12 +1600,12 @@ enum user_event_lane {
  * @owners: owners that point here
  * @lane: work items running, and the owners whose turn comes when one of them ends
  *
- * Everything is protected by faults_lock; only the last of @owners is dropped under it.
+ * Everything is protected by faults_lock.
  */
 struct user_event_faulter {
 	struct hlist_node		node;
 	u64				who;
-	refcount_t			owners;
+	unsigned int			owners;
 	struct user_event_lane_state {
 		unsigned int		running;
 		struct list_head	waiting;
@@ -1961,7 +1961,7 @@ static struct user_event_faulter *faulter_find(u64 who)
 
 	hash_for_each_possible(user_event_faulters, user, node, who) {
 		if (user->who == who) {
-			refcount_inc(&user->owners);
+			user->owners++;
 			return user;
 		}
 	}
@@ -1982,7 +1982,7 @@ static struct user_event_faulter *faulter_get(u64 who)
 	if (!fresh)
 		return NULL;
 	fresh->who = who;
-	refcount_set(&fresh->owners, 1);
+	fresh->owners = 1;
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AT_ONCE].waiting);
 	INIT_LIST_HEAD(&fresh->lane[FAULTS_AND_WAITS].waiting);
 
@@ -1999,12 +1999,15 @@ static struct user_event_faulter *faulter_get(u64 who)
 
 static void faulter_put(struct user_event_faulter *user)
 {
-	if (!refcount_dec_and_lock(&user->owners, &faults_lock))
-		return;
+	bool last;
 
-	hash_del(&user->node);
+	spin_lock(&faults_lock);
+	last = !--user->owners;
+	if (last)
+		hash_del(&user->node);
 	spin_unlock(&faults_lock);
-	kfree(user);
+	if (last)
+		kfree(user);
 }
 
 /* The work item of @owner leaves its lane: the next one's turn. */
