@@ -608,23 +608,15 @@ static const char * const loss_names[NR_LOSSES] = {
 };
 
 /**
- * struct user_event_losses - records that an event lost
- * @count: by who lost it and why
- */
-struct user_event_losses {
-	atomic_long_t			count[NR_CONSUMERS][NR_LOSSES];
-};
-
-/**
- * struct user_event_files - the ftrace instances that record an event
+ * struct user_event_instance - an ftrace instance that records an event
+ * @next: the next one
+ * @file: the event in that instance
  * @rcu: freed after readers
- * @nr: elements of @file
- * @file: a file may be NULL if it could not be taken out for lack of memory
  */
-struct user_event_files {
+struct user_event_instance {
+	struct user_event_instance __rcu *next;
+	struct trace_event_file		*file;
 	struct rcu_head			rcu;
-	unsigned int			nr;
-	struct trace_event_file		*file[];
 };
 
 /**
@@ -633,12 +625,14 @@ struct user_event_files {
  * @group: group it belongs to
  * @multi: a multi-format event, which its name and fields identify; a
  *	single-format event is identified by its name alone
- * @files: instances that record it; changed under event_mutex, read under RCU
+ * @recorders: instances of ftrace that record it; changed under event_mutex, read
+ *	under RCU
  * @perf: perf events exist for it; call.perf_events is valid while set
  * @enabled: any consumer is attached, what the enable bits say
  * @call: what ftrace, perf and BPF know of the event; owns its print_fmt
  * @fields: fields as ftrace wants them
- * @losses: owned, there since the first consumer
+ * @losses: records lost, by who lost them and why; owned, there since the first
+ *	consumer
  * @refs: one each for the registry, an index of a file, an enabler, an
  *	instance that records, perf. Drops to 0 only under event_mutex, and
  *	the event is out of the registry when that is released.
@@ -664,10 +658,10 @@ struct user_event {
 	bool				multi;
 	bool				perf;
 	bool				enabled;
-	struct user_event_files __rcu	*files;
+	struct user_event_instance __rcu *recorders;
 	struct trace_event_call		call;
 	struct list_head		fields;
-	struct user_event_losses	*losses;
+	atomic_long_t			(*losses)[NR_LOSSES];
 
 	refcount_t			refs ____cacheline_aligned_in_smp;
 	bool				persistent;
@@ -2823,60 +2817,37 @@ static int register_enabler(struct user_event *event, const struct user_reg *reg
  * are attached to perf events.
  */
 
-static int add_file(struct user_event *event, struct trace_event_file *file)
+static int add_recorder(struct user_event *event, struct trace_event_file *file)
 {
-	struct user_event_files *old, *new;
-	unsigned int nr;
+	struct user_event_instance *instance = kmalloc(sizeof(*instance), GFP_KERNEL);
 
-	old = rcu_dereference_protected(event->files, lockdep_is_held(&event_mutex));
-	nr = old ? old->nr : 0;
-	new = kmalloc(struct_size(new, file, nr + 1), GFP_KERNEL);
-	if (!new)
+	if (!instance)
 		return -ENOMEM;
-
-	if (nr)
-		memcpy(new->file, old->file, nr * sizeof(file));
-	new->file[nr] = file;
-	new->nr = nr + 1;
-	rcu_assign_pointer(event->files, new);
-	if (old)
-		kfree_rcu(old, rcu);
+	instance->file = file;
+	RCU_INIT_POINTER(instance->next, rcu_access_pointer(event->recorders));
+	rcu_assign_pointer(event->recorders, instance);
 	return 0;
 }
 
-/* Must not fail: without memory for a shorter list a hole is left. */
-static void remove_file(struct user_event *event, struct trace_event_file *file)
+static void remove_recorder(struct user_event *event, struct trace_event_file *file)
 {
-	struct user_event_files *old, *new = NULL;
-	unsigned int i, left = 0;
+	struct user_event_instance __rcu **link = &event->recorders;
+	struct user_event_instance *instance;
 
-	old = rcu_dereference_protected(event->files, lockdep_is_held(&event_mutex));
-	for (i = 0; i < old->nr; i++)
-		left += old->file[i] && old->file[i] != file;
-
-	if (left) {
-		new = kmalloc(struct_size(new, file, left), GFP_KERNEL | __GFP_NOWARN);
-		if (!new) {
-			for (i = 0; i < old->nr; i++) {
-				if (old->file[i] == file)
-					WRITE_ONCE(old->file[i], NULL);
-			}
-			return;
-		}
-		new->nr = 0;
-		for (i = 0; i < old->nr; i++) {
-			if (old->file[i] && old->file[i] != file)
-				new->file[new->nr++] = old->file[i];
-		}
+	for (;; link = &instance->next) {
+		instance = rcu_dereference_protected(*link,
+						     lockdep_is_held(&event_mutex));
+		if (instance->file == file)
+			break;
 	}
-	rcu_assign_pointer(event->files, new);
-	kfree_rcu(old, rcu);
+	rcu_assign_pointer(*link, rcu_access_pointer(instance->next));
+	kfree_rcu(instance, rcu);
 }
 
 /* Update the words if the first consumer has attached or the last one detached. */
 static void consumers_changed(struct user_event *event)
 {
-	bool enabled = rcu_access_pointer(event->files) || event->perf;
+	bool enabled = rcu_access_pointer(event->recorders) || event->perf;
 
 	if (event->enabled == enabled)
 		return;
@@ -2888,17 +2859,13 @@ static void consumers_changed(struct user_event *event)
 /* Most events are never traced and need no counters. */
 static int prepare_losses(struct user_event *event)
 {
-	struct user_event_losses *losses;
-
 	lockdep_assert_held(&event_mutex);
 
-	if (event->losses)
-		return 0;
-	losses = kzalloc(sizeof(*losses), GFP_KERNEL);
-	if (!losses)
-		return -ENOMEM;
-	WRITE_ONCE(event->losses, losses);
-	return 0;
+	if (!event->losses) {
+		WRITE_ONCE(event->losses,
+			   kcalloc(NR_CONSUMERS, sizeof(*event->losses), GFP_KERNEL));
+	}
+	return event->losses ? 0 : -ENOMEM;
 }
 
 static int user_event_class_reg(struct trace_event_call *call, enum trace_reg type,
@@ -2909,12 +2876,12 @@ static int user_event_class_reg(struct trace_event_call *call, enum trace_reg ty
 
 	switch (type) {
 	case TRACE_REG_REGISTER:
-		ret = prepare_losses(event) ?: add_file(event, data);
+		ret = prepare_losses(event) ?: add_recorder(event, data);
 		if (ret)
 			return ret;
 		break;
 	case TRACE_REG_UNREGISTER:
-		remove_file(event, data);
+		remove_recorder(event, data);
 		consumers_changed(event);
 		user_event_put_later(event);
 		return 0;
@@ -3182,18 +3149,18 @@ struct user_event_stage {
 static unsigned int lose(struct user_event *event, enum user_event_consumer consumer,
 			 enum user_event_loss reason)
 {
-	struct user_event_losses *losses = READ_ONCE(event->losses);
+	atomic_long_t (*losses)[NR_LOSSES] = READ_ONCE(event->losses);
 
 	/* Else the consumer has just come, on another CPU. */
 	if (likely(losses))
-		atomic_long_inc(&losses->count[consumer][reason]);
+		atomic_long_inc(&losses[consumer][reason]);
 	return BIT(reason);
 }
 
 /* Count a record that there is no memory for. */
 static void lose_everywhere(struct user_event *event)
 {
-	if (rcu_access_pointer(event->files))
+	if (rcu_access_pointer(event->recorders))
 		lose(event, CONSUMER_FTRACE, LOSS_NO_MEMORY);
 	if (READ_ONCE(event->perf))
 		lose(event, CONSUMER_PERF, LOSS_NO_MEMORY);
@@ -3343,19 +3310,16 @@ static __always_inline unsigned int deliver_file(struct user_event *event,
 }
 
 static __always_inline unsigned int deliver_files(struct user_event *event,
-						  struct user_event_files *files,
+						  struct user_event_instance *instance,
 						  struct trace_entry *entry, size_t size,
 						  unsigned int trace_ctx, bool report)
 {
-	struct trace_event_file *file;
 	unsigned int losses = 0;
-	unsigned int i;
 
-	for (i = 0; i < files->nr; i++) {
-		file = READ_ONCE(files->file[i]);
-		if (file)
-			losses |= deliver_file(event, file, entry, size, trace_ctx, report);
-	}
+	do {
+		losses |= deliver_file(event, instance->file, entry, size, trace_ctx, report);
+		instance = rcu_dereference_sched(instance->next);
+	} while (unlikely(instance));
 	return losses;
 }
 
@@ -3456,21 +3420,21 @@ static __always_inline int deliver(struct user_event *event, struct trace_entry 
 				   size_t size, bool report)
 {
 	unsigned int trace_ctx = tracing_gen_ctx_task();
-	struct user_event_files *files;
+	struct user_event_instance *recorders;
 	unsigned int losses = 0;
 	bool perf;
 
 	guard(preempt_notrace)();
 
-	files = rcu_dereference_sched(event->files);
+	recorders = rcu_dereference_sched(event->recorders);
 	/* Pairs with user_event_class_reg(): call.perf_events is there. */
 	perf = smp_load_acquire(&event->perf);
-	if (unlikely(!files && !perf))
+	if (unlikely(!recorders && !perf))
 		return -EBADF;
 
 	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
-	if (files)
-		losses |= deliver_files(event, files, entry, size, trace_ctx, report);
+	if (recorders)
+		losses |= deliver_files(event, recorders, entry, size, trace_ctx, report);
 	if (perf)
 		losses |= deliver_perf(event, entry, size);
 
@@ -4214,7 +4178,7 @@ static void show_losses(struct seq_file *m, const struct user_event *event)
 		bool first = true;
 
 		for (reason = 0; reason < NR_LOSSES; reason++) {
-			count = atomic_long_read(&event->losses->count[consumer][reason]);
+			count = atomic_long_read(&event->losses[consumer][reason]);
 			if (!count)
 				continue;
 			if (none)
@@ -4253,7 +4217,7 @@ static int status_show(struct seq_file *m, void *v)
 	seq_puts(m, event->tracepoint.name);
 	if (event->enabled)
 		seq_puts(m, " # Used by");
-	if (rcu_access_pointer(event->files))
+	if (rcu_access_pointer(event->recorders))
 		seq_puts(m, " ftrace");
 	if (event->perf)
 		seq_puts(m, " perf");

@@ -913,6 +913,47 @@ static void registry_enabled(struct kunit *test)
 	user_event_put(event);
 }
 
+/* How many instances record @event; -1 if @file is not one of them. */
+static int count_recorders(struct user_event *event, const struct trace_event_file *file)
+{
+	struct user_event_instance *instance;
+	bool found = false;
+	int nr = 0;
+
+	instance = rcu_dereference_protected(event->recorders,
+					     lockdep_is_held(&event_mutex));
+	while (instance) {
+		found |= instance->file == file;
+		instance = rcu_dereference_protected(instance->next,
+						     lockdep_is_held(&event_mutex));
+		nr++;
+	}
+	return found ? nr : -1;
+}
+
+/* Instances come and go in any order. */
+static void registry_recorders(struct kunit *test)
+{
+	struct user_event *event = get(test, "kunit u32 a", 0);
+	struct trace_event_file *file;
+
+	file = kunit_kcalloc(test, 3, sizeof(*file), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, file);
+	scoped_guard(mutex, &event_mutex) {
+		KUNIT_ASSERT_EQ(test, add_recorder(event, &file[0]), 0);
+		KUNIT_ASSERT_EQ(test, add_recorder(event, &file[1]), 0);
+		KUNIT_ASSERT_EQ(test, add_recorder(event, &file[2]), 0);
+		remove_recorder(event, &file[1]);
+		KUNIT_EXPECT_EQ(test, count_recorders(event, &file[0]), 2);
+		KUNIT_EXPECT_EQ(test, count_recorders(event, &file[2]), 2);
+		remove_recorder(event, &file[0]);
+		KUNIT_EXPECT_EQ(test, count_recorders(event, &file[2]), 1);
+		remove_recorder(event, &file[2]);
+		KUNIT_EXPECT_NULL(test, rcu_access_pointer(event->recorders));
+	}
+	user_event_put(event);
+}
+
 /*
  * A tracer holds the event, and when it was the last to do so, the next who
  * asks for the name gets it.
@@ -1212,6 +1253,7 @@ static struct kunit_case registry_tests[] = {
 	KUNIT_CASE(registry_delete_formats),
 	KUNIT_CASE(registry_delete_among_many),
 	KUNIT_CASE(registry_enabled),
+	KUNIT_CASE(registry_recorders),
 	KUNIT_CASE(registry_tracer),
 	KUNIT_CASE(registry_tracer_again),
 	KUNIT_CASE(registry_tracer_delete),
@@ -1608,7 +1650,7 @@ static struct kunit_suite retired_suite = {
 /* What a write reads stays in the caches while references come and go. */
 static void layout_of_event(struct kunit *test)
 {
-	size_t last_read = max3(LAST_LINE(format), LAST_LINE(files), LAST_LINE(perf));
+	size_t last_read = max3(LAST_LINE(format), LAST_LINE(recorders), LAST_LINE(perf));
 
 	last_read = max3(last_read, LAST_LINE(enabled), LAST_LINE(call));
 	last_read = max(last_read, LAST_LINE(losses));
@@ -1627,7 +1669,7 @@ static void layout_of_event(struct kunit *test)
 static void layout_of_checks(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, LAST_LINE(format), 0);
-	KUNIT_EXPECT_EQ(test, LAST_LINE(files), 0);
+	KUNIT_EXPECT_EQ(test, LAST_LINE(recorders), 0);
 	KUNIT_EXPECT_EQ(test, LAST_LINE(perf), 0);
 	KUNIT_EXPECT_EQ(test, LAST_LINE(enabled), 0);
 }
