@@ -13,9 +13,11 @@
 
 #ifdef CONFIG_USER_EVENTS
 
+struct user_event_mm;
+
 int user_event_mm_dup(struct mm_struct *mm, struct mm_struct *oldmm);
-void user_event_mm_release(struct mm_struct *mm);
-void user_event_mm_free(struct mm_struct *mm);
+void user_event_mm_release(struct user_event_mm *owner);
+void user_event_mm_free(struct user_event_mm *owner);
 
 /**
  * user_events_mm_init - a new address space has registered nothing
@@ -63,7 +65,7 @@ static inline void user_events_fork(struct task_struct *child, u64 clone_flags)
 static inline void user_events_leave(struct mm_struct *mm)
 {
 	if (mm && atomic_dec_and_test(&mm->user_event_processes) && mm->user_event_mm)
-		user_event_mm_release(mm);
+		user_event_mm_release(mm->user_event_mm);
 }
 
 /**
@@ -75,7 +77,7 @@ static inline void user_events_leave(struct mm_struct *mm)
 static inline void user_events_mmput(struct mm_struct *mm)
 {
 	if (mm->user_event_mm)
-		user_event_mm_free(mm);
+		user_event_mm_free(mm->user_event_mm);
 }
 
 #else

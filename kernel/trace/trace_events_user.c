@@ -2088,21 +2088,6 @@ static void enabler_late(struct user_event_enabler *enabler)
 	spin_unlock(&owners_lock);
 }
 
-/* The owner after @owner; none goes while event_mutex is held. */
-static struct user_event_mm *next_owner(struct user_event_set *set,
-					struct user_event_mm *owner)
-{
-	struct list_head *next;
-
-	spin_lock(&owners_lock);
-	next = owner ? owner->set_link.next : set->owners.next;
-	spin_unlock(&owners_lock);
-
-	if (next == &set->owners)
-		return NULL;
-	return list_entry(next, struct user_event_mm, set_link);
-}
-
 /*
  * event->enabled has changed: update every word that shows it, or defer that.
  *
@@ -2121,8 +2106,9 @@ static void update_enablers(struct user_event *event)
 			page_bit_add(enabler->page_bit, event->enabled ? 1 : -1);
 			continue;
 		}
-		for (owner = next_owner(enabler->set, NULL); owner;
-		     owner = next_owner(enabler->set, owner)) {
+		/* None goes meanwhile, and a child joins at the end. */
+		list_for_each_entry_rcu(owner, &enabler->set->owners, set_link,
+					lockdep_is_held(&event_mutex)) {
 			if (try_word(owner, enabler)) {
 				enabler_late(enabler);
 				owner_queue(owner);
@@ -2306,8 +2292,13 @@ static void set_discard(struct user_event_set *set)
 	kfree(set);
 }
 
-/* The last process of @owner is gone: drop its registrations. */
-static void owner_release(struct user_event_mm *owner)
+/**
+ * user_event_mm_release - drop what an address space registered
+ * @owner: of the address space, which its last process leaves
+ *
+ * Context: process context, takes event_mutex.
+ */
+void user_event_mm_release(struct user_event_mm *owner)
 {
 	struct user_event_set *set;
 	bool last;
@@ -2339,7 +2330,7 @@ static void owner_work(struct work_struct *work)
 
 	/* A child that never ran: fork failed after user_event_mm_dup(). */
 	if (!atomic_read(&owner->mm->mm_users) && READ_ONCE(owner->set))
-		owner_release(owner);
+		user_event_mm_release(owner);
 
 	mutex_lock(&event_mutex);
 	why = settle_words(owner, USER_EVENT_SETTLE_BATCH, &missed);
@@ -2419,28 +2410,15 @@ static struct user_event_mm *owner_of_current(void)
 }
 
 /**
- * user_event_mm_release - drop what an address space registered
- * @mm: address space with an owner, which the last process is about to leave
- *
- * Context: process context, takes event_mutex.
- */
-void user_event_mm_release(struct mm_struct *mm)
-{
-	owner_release(mm->user_event_mm);
-}
-
-/**
  * user_event_mm_free - an address space goes
- * @mm: address space with an owner and without users
+ * @owner: of the address space, which has no users any more
  *
  * The child of a fork that failed still has its registrations.
  *
  * Context: process context, whatever locks are held.
  */
-void user_event_mm_free(struct mm_struct *mm)
+void user_event_mm_free(struct user_event_mm *owner)
 {
-	struct user_event_mm *owner = mm->user_event_mm;
-
 	if (READ_ONCE(owner->set))
 		owner_queue(owner);
 	owner_put(owner);
@@ -2476,7 +2454,7 @@ int user_event_mm_dup(struct mm_struct *mm, struct mm_struct *oldmm)
 	child->set = parent->set;
 	child->settled = parent->settled;
 	late = child->settled != child->set->last_late;
-	list_add_tail(&child->set_link, &child->set->owners);
+	list_add_tail_rcu(&child->set_link, &child->set->owners);
 	spin_unlock(&owners_lock);
 
 	mm->user_event_mm = child;

@@ -1295,7 +1295,7 @@ static void owner_of_nothing_free(struct user_event_mm *owner)
 {
 	struct mm_struct *mm = owner->mm;
 
-	owner_release(owner);
+	user_event_mm_release(owner);
 	owner_put(owner);
 	mmput(mm);
 }
@@ -1478,7 +1478,7 @@ static void enabler_unshare(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, next_fault(child, &missed), -EFAULT);
 	KUNIT_EXPECT_EQ(test, missed.addr, enabler[1]->key.addr);
 
-	owner_release(child);
+	user_event_mm_release(child);
 	mmput(child->mm);
 	KUNIT_EXPECT_EQ(test, list_count_nodes(&event->enablers), 3);
 	owner_of_nothing_free(parent);
