@@ -815,7 +815,7 @@ static struct trace_event_fields user_event_fields_array[] = {
 	{}
 };
 
-/* By the list of fields. A string from user space never is a format string. */
+/* By the list of fields: never use a string from user space as a format. */
 static enum print_line_t user_event_print(struct trace_iterator *iter, int flags,
 					  struct trace_event *event)
 {
@@ -2970,7 +2970,7 @@ struct user_event_file {
 	struct user_event_pages		*pages;
 };
 
-/* The slot of @index, 0 for none. What it points to stays with the file. */
+/* The slot of @index, 0 for none. Its event stays as long as the file is open. */
 static unsigned long file_slot(struct user_event_file *info, u32 index)
 {
 	struct user_event_table *table;
@@ -2998,7 +2998,7 @@ static size_t table_size(unsigned int capacity)
 	return struct_size_t(struct user_event_table, slot, capacity);
 }
 
-/* Reserve one index more in the table, or in @fresh, with which it changes places. */
+/* Reserve one index more. A full table is replaced by *@fresh if that is larger. */
 static bool table_reserve(struct user_event_file *info, struct user_event_table **fresh)
 {
 	struct user_event_table *table = file_table(info), *new = *fresh;
@@ -3109,9 +3109,15 @@ static u32 file_add_event(struct user_event_file *info, struct user_event *event
 /**
  * struct user_event_stage - records being put together
  * @unused: keeps @index right in front of the payload
- * @index: write index, where the common fields will be
+ * @index: write index
  * @entry: common fields
  * @record: the record as bytes; of a batch, as much as fits
+ *
+ * A write is copied so that its index lies where the common fields will be:
+ *
+ *   | unused | index  | payload                  as copied from the program
+ *   | common fields   | payload          | 0     as consumers get it
+ *   0                 8
  */
 struct user_event_stage {
 	union {
@@ -3129,13 +3135,13 @@ static unsigned int lose(struct user_event *event, enum user_event_consumer cons
 {
 	atomic_long_t (*losses)[NR_LOSSES] = READ_ONCE(event->losses);
 
-	/* Else the consumer has just come, on another CPU. */
+	/* NULL: the consumer has just attached on another CPU. */
 	if (likely(losses))
 		atomic_long_inc(&losses[consumer][reason]);
 	return BIT(reason);
 }
 
-/* Count a record that there is no memory for. */
+/* Count a loss for every consumer: there is no memory for the record. */
 static void lose_everywhere(struct user_event *event)
 {
 	if (rcu_access_pointer(event->recorders))
@@ -3144,10 +3150,7 @@ static void lose_everywhere(struct user_event *event)
 		lose(event, CONSUMER_PERF, LOSS_NO_MEMORY);
 }
 
-/*
- * The buffer of the instance has refused a record of @size. Why? One that is
- * off is no loss.
- */
+/* The buffer of the instance refused a record of @size. Not a loss if it is off. */
 static unsigned int file_refused(struct user_event *event, struct trace_event_file *file,
 				 size_t size)
 {
@@ -3187,10 +3190,9 @@ static __always_inline bool file_reserve(struct trace_event_buffer *fbuffer,
 }
 
 /*
- * Run the triggers that look at a record which is not in the buffer. They may
- * ask a ring buffer event for its time stamp, and for nothing else: one with only
- * the common fields will do. Where the buffer is full or off it is one of
- * ftrace's own.
+ * Run the triggers that read fields of a record which is not in the buffer. Of the
+ * ring buffer event they only use the time stamp: reserve one with the common
+ * fields only. If the buffer is full or off, ftrace uses its temp_buffer.
  */
 static enum event_trigger_type run_triggers(struct trace_event_file *file,
 					    struct trace_entry *entry,
@@ -3320,8 +3322,9 @@ static bool run_programs(struct user_event *event, struct trace_entry *entry,
 
 #ifdef CONFIG_BPF_EVENTS
 	/*
-	 * They do not run while a system call for a map is at work on this CPU,
-	 * which may have been preempted: they have not turned the record down.
+	 * BPF programs are disabled on this CPU: system calls on maps raise
+	 * bpf_prog_active, and may be preempted meanwhile. None has run, so none
+	 * has turned the record down.
 	 */
 	if (unlikely(!pass && this_cpu_read(bpf_prog_active))) {
 		*losses |= lose(event, CONSUMER_PERF, LOSS_RECURSION);
@@ -3362,7 +3365,7 @@ static noinline unsigned int deliver_perf(struct user_event *event,
 		return losses;
 	}
 
-	/* With what perf says of the size in front, a multiple of 8. */
+	/* perf puts a u32 with the size in front: both are a multiple of 8. */
 	size = round_up(size + sizeof(u32), sizeof(u64)) - sizeof(u32);
 	lost = __perf_tp_event(1, entry, size, regs, head, rctx, NULL);
 	if (unlikely(lost & PERF_LOST_TOO_BIG))
@@ -3424,10 +3427,9 @@ static __always_inline int deliver(struct user_event *event, struct trace_entry 
 }
 
 /*
- * Does a location point into the payload, and its string end in NUL? One of no
- * bytes points at nothing, also if it is all 0, as programs leave what they do
- * not use. The sums are of 16-bit numbers and the offset of a field: they do
- * not overflow.
+ * Does a location point into the payload, and its string end in NUL? One of size 0
+ * points at nothing, wherever that is: programs leave unused ones all 0. The sums
+ * cannot overflow: they are of 16-bit numbers and the offset of a field.
  */
 static bool location_ok(const struct user_event_field *field, const void *record,
 			size_t size)
@@ -3462,7 +3464,7 @@ static bool locations_ok(const struct user_event_format *format, const void *rec
 	return true;
 }
 
-/* What can be said of a write before its payload has been read. */
+/* The checks of a write that need no payload. */
 static int may_write(unsigned long slot, s32 index, size_t payload)
 {
 	struct user_event *event = slot_event(slot);
@@ -3604,7 +3606,7 @@ fault:
 }
 #endif
 
-/* Both ends are aligned as it comes. */
+/* Neither pointer need be aligned. */
 static __must_check __always_inline bool
 unsafe_copy_8_longs(unsigned long *to, const unsigned long __user *from)
 {
@@ -3703,7 +3705,7 @@ static int emit_in_place(struct user_event_file *info, struct user_event_record 
 
 /*
  * Copy as much of a batch as the stage takes, and emit the records that are whole
- * there. What cannot be emitted so is taken up again when it is the first.
+ * there. A record that is not is copied again, by emit_record() once it is first.
  */
 static int emit_chunk(struct user_event_file *info, struct iov_iter *from,
 		      struct user_event_stage *stage, size_t *done)
@@ -3733,7 +3735,7 @@ static int emit_chunk(struct user_event_file *info, struct iov_iter *from,
 	return ret || at ? ret : emit_record(info, from, stage, done);
 }
 
-/* Records one after the other, up to the first that fails. */
+/* Emit records up to the first that fails. Return: as for write(). */
 static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
 			  struct user_event_stage *stage)
 {
@@ -3758,14 +3760,14 @@ static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
 	if (ret)
 		return ret;
 	if (index == USER_EVENT_WRITE_BATCH) {
-		/* io_uring would take a short count for reason to write the rest. */
+		/* io_uring retries after a short write: never return one here. */
 		return nowait ? -EAGAIN : emit_batch(info, from, stage);
 	}
 
 	return emit(info, index, count - sizeof(index), from, stage, nowait) ?: count;
 }
 
-/* A write that is large, a batch, or not to be read: with all that may take. */
+/* Slow path: large records, batches, and unreadable buffers. */
 static noinline ssize_t write_slowly(struct user_event_file *info, const char __user *ubuf,
 				     size_t count, struct user_event_stage *stage)
 {
@@ -4125,7 +4127,7 @@ static void *status_start(struct seq_file *m, loff_t *pos)
 	void *entry;
 
 	mutex_lock(&event_mutex);
-	/* They are gone, but for a work item. */
+	/* Free orphans first, so that they are not listed. */
 	put_orphans();
 	entry = seq_list_start(&group->list, *pos);
 	/* The list head stands for the totals, which come last, and once. */
@@ -4421,17 +4423,16 @@ static struct dyn_event_operations user_event_dyn_ops = {
 /*
  * Groups: mkdir and rmdir in user_events_groups.
  *
- * A group is a name space of events and a directory of files that are opened into
- * it. What refers to it:
+ * A group is a name space of events and a directory of files by which it is opened.
+ * It has a reference from
  *
- *   its directory     from mkdir to rmdir; owns it, and user_event_groups
+ *   its directory     from mkdir to rmdir
  *   an open file      of its three, whoever has that by now
  *   a mapping         of user_events_data
- *   dynamic_events    while a line is at work
- *   its events        without a reference: rmdir looks at each of them
+ *   dynamic_events    while it creates an event
  *
- * So a group goes in rmdir, or not at all. The one question is who opens a file
- * or uses an event meanwhile:
+ * but none from its events: rmdir, which frees the group or fails, looks at each
+ * of them. Meanwhile somebody may open a file or begin to use an event:
  *
  *   open                                rmdir, event_mutex held
  *   ----                                -----------------------
@@ -4441,20 +4442,17 @@ static struct dyn_event_operations user_event_dyn_ops = {
  *     else -ENODEV                      inode->i_private = NULL
  *   rcu_read_unlock()                   free after a grace period
  *
- * An event becomes busy by a tracer or a register. The first needs event_mutex.
- * The second needs an open file, or dynamic_events, and so a reference that was
- * there before the look at refs; it may find the event without event_mutex, but
- * then the reference is still there. An inode outlives the group, by O_PATH for
- * example, and so finds NULL, not what was made at the same place.
+ * Tracers begin to use an event under event_mutex. Whoever registers it may find
+ * it without, but has an open file, or is dynamic_events: rmdir sees that reference.
+ * An inode may outlive the group, by O_PATH for example, and so has NULL then.
  *
- * groups_mutex makes mkdir and rmdir wait for each other, and no one else for
- * them: tracefs calls both without its locks, and directories are made and
- * removed without event_mutex. Their locks are not to be had within bounded time:
- * a program that reads a directory into memory that does not answer holds the
- * lock of the directory. The one directory that a program can have open is root/.
- * rmdir only tries its lock, is -EBUSY without it, and marks the directory dead,
+ * groups_mutex serializes mkdir and rmdir, which tracefs calls without its locks.
+ * They do not make or remove directories under event_mutex: that would have to wait
+ * for whoever reads the directory, into memory that may never answer. Programs can
+ * have root/ open: rmdir only tries its lock, else it is -EBUSY, and marks root/ dead,
  * so that nobody begins to read it after that.
  */
+
 static int max_events_show(struct seq_file *m, void *v)
 {
 	struct user_event_group *group = m->private;
@@ -4509,7 +4507,7 @@ static const struct file_operations max_events_fops = {
 
 static struct dentry *groups_dir;
 
-/* "multi" would make one group's single-format system of another's multi-format one. */
+/* "multi_NAME" is refused: it would have the system of multi-format events of NAME. */
 static bool is_group_name(const char *name)
 {
 	size_t len = strlen(name);
@@ -4547,7 +4545,7 @@ static void group_init(struct user_event_group *group, const char *name)
 	INIT_LIST_HEAD(&group->list);
 }
 
-/* Let files be opened to @group, or not any more. */
+/* Let the files open @to: @group, or nothing any more. */
 static void group_show(struct user_event_group *group, void *to)
 {
 	int i;
@@ -4628,7 +4626,7 @@ static int group_close(struct user_event_group *group)
 	return last ? 0 : -EBUSY;
 }
 
-/* Delete the events of @group, all of which are idle, and let nobody in any more. */
+/* Delete the events of @group if all are idle, and let nobody open it any more. */
 static int group_retire(struct user_event_group *group)
 {
 	struct user_event *event, *next;
@@ -4669,7 +4667,7 @@ static int group_rmdir(const char *name)
 	hash_del_rcu(&group->node);
 	group_show(group, NULL);
 	tracefs_remove(group->dir);
-	/* Whoever prints a record may have found its event just before that retired. */
+	/* Wait for who prints a record, and found its event just before that retired. */
 	down_write(&trace_event_sem);
 	up_write(&trace_event_sem);
 	kfree_rcu(group, rcu);
