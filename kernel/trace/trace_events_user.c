@@ -3183,7 +3183,7 @@ static __always_inline bool file_reserve(struct trace_event_buffer *fbuffer,
 	fbuffer->trace_ctx = trace_ctx;
 	fbuffer->trace_file = file;
 	fbuffer->regs = NULL;
-	fbuffer->entry = ring_buffer_event_data(fbuffer->event);
+	fbuffer->entry = rb_event_data(fbuffer->event);
 	/* An event is a multiple of 4 bytes: the last ones are zero as well. */
 	memcpy(fbuffer->entry, entry, round_up(size, 4));
 	return true;
