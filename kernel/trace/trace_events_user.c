@@ -3496,7 +3496,7 @@ static __always_inline int __check_and_deliver(unsigned long slot,
 	return deliver(event, entry, size, slot & SLOT_REPORT);
 }
 
-/* Out of line, for all but the one path that is worth a copy of the code. */
+/* Out of line, for all but the two paths that are worth a copy of the code. */
 static noinline int check_and_deliver(unsigned long slot, struct trace_entry *entry,
 				      size_t size)
 {
@@ -3685,7 +3685,8 @@ static int emit_record(struct user_event_file *info, struct iov_iter *from,
  * A record of a batch where it is staged. Its header makes room for the common
  * fields, and the one behind it has to be zero meanwhile.
  */
-static int emit_in_place(struct user_event_file *info, struct user_event_record *record)
+static __always_inline int emit_in_place(struct user_event_file *info,
+					 struct user_event_record *record)
 {
 	u64 *behind = (void *)record + record->size;
 	u64 next = get_unaligned(behind);
@@ -3698,7 +3699,7 @@ static int emit_in_place(struct user_event_file *info, struct user_event_record 
 
 	ret = may_write(slot, record->write_index, size - sizeof(*record));
 	if (!ret)
-		ret = check_and_deliver(slot, (struct trace_entry *)record, size);
+		ret = __check_and_deliver(slot, (struct trace_entry *)record, size);
 	put_unaligned(next, behind);
 	return ret == -EBADF ? 0 : ret;
 }
