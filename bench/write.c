@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What one event costs its writer. */
 #include <linux/perf_event.h>
+#include <pthread.h>
 #include <sys/uio.h>
 
 #include "bench.h"
@@ -25,23 +26,28 @@ struct write_case {
 	unsigned int consumers;
 	size_t size;		/* of the payload */
 	__u32 location;	/* offset of a __rel_loc field in it, 0: none */
-	bool vector;
+	enum {
+		WRITE,
+		WRITEV,
+		THREADS,	/* two that share the file */
+	} how;
 };
 
 #define PLAIN "bench_plain u64 a; u64 b"
 #define STRING "bench_string u64 a; __rel_loc char[] s"
 
 static const struct write_case cases[] = {
-	{ "ftrace_16", PLAIN, "bench_plain", FTRACE, 16, 0, false },
-	{ "ftrace_rel_loc", STRING, "bench_string", FTRACE, 16, 8, false },
-	{ "ftrace_writev", PLAIN, "bench_plain", FTRACE, 16, 0, true },
-	{ "perf_writev", PLAIN, "bench_plain", PERF, 16, 0, true },
-	{ "ftrace_1k", PLAIN, "bench_plain", FTRACE, 1024, 0, false },
-	{ "perf_16", PLAIN, "bench_plain", PERF, 16, 0, false },
-	{ "perf_1k", PLAIN, "bench_plain", PERF, 1024, 0, false },
-	{ "perf_record_16", PLAIN, "bench_plain", RECORD, 16, 0, false },
-	{ "both_16", PLAIN, "bench_plain", FTRACE | PERF, 16, 0, false },
-	{ "refused_16", PLAIN, "bench_plain", 0, 16, 0, false },
+	{ "ftrace_16", PLAIN, "bench_plain", FTRACE, 16, 0, WRITE },
+	{ "ftrace_rel_loc", STRING, "bench_string", FTRACE, 16, 8, WRITE },
+	{ "ftrace_writev", PLAIN, "bench_plain", FTRACE, 16, 0, WRITEV },
+	{ "ftrace_threads", PLAIN, "bench_plain", FTRACE, 16, 0, THREADS },
+	{ "perf_writev", PLAIN, "bench_plain", PERF, 16, 0, WRITEV },
+	{ "ftrace_1k", PLAIN, "bench_plain", FTRACE, 1024, 0, WRITE },
+	{ "perf_16", PLAIN, "bench_plain", PERF, 16, 0, WRITE },
+	{ "perf_1k", PLAIN, "bench_plain", PERF, 1024, 0, WRITE },
+	{ "perf_record_16", PLAIN, "bench_plain", RECORD, 16, 0, WRITE },
+	{ "both_16", PLAIN, "bench_plain", FTRACE | PERF, 16, 0, WRITE },
+	{ "refused_16", PLAIN, "bench_plain", 0, 16, 0, WRITE },
 };
 
 struct batch_case {
@@ -79,6 +85,57 @@ static double time_writev(int fd, const struct iovec *iov, int count,
 		REQUIRE(writev(fd, iov, count) == expect);
 
 	return (double)(now() - start) / rounds;
+}
+
+struct writer {
+	int fd;
+	const void *data;
+	size_t size;
+	int rounds;
+	pthread_barrier_t start;
+};
+
+static void *write_in_thread(void *arg)
+{
+	struct writer *writer = arg;
+
+	pthread_barrier_wait(&writer->start);
+	time_write(writer->fd, writer->data, writer->size, writer->size, writer->rounds);
+
+	return NULL;
+}
+
+/* One half of the rounds is a second thread's. */
+static double time_threads(int fd, const void *data, size_t size, int rounds)
+{
+	struct writer writer = {
+		.fd = fd, .data = data, .size = size, .rounds = rounds / 2,
+	};
+	pthread_t thread;
+	__u64 start;
+
+	REQUIRE(!pthread_barrier_init(&writer.start, NULL, 2));
+	REQUIRE(!pthread_create(&thread, NULL, write_in_thread, &writer));
+	start = now();
+	write_in_thread(&writer);
+	REQUIRE(!pthread_join(thread, NULL));
+
+	return (double)(now() - start) / rounds;
+}
+
+static double time_case(const struct write_case *c, int fd, const void *data,
+			const struct iovec *iov, ssize_t expect, int rounds)
+{
+	size_t size = iov[0].iov_len + iov[1].iov_len;
+
+	switch (c->how) {
+	case WRITEV:
+		return time_writev(fd, iov, 2, expect, rounds);
+	case THREADS:
+		return time_threads(fd, data, size, rounds);
+	default:
+		return time_write(fd, data, size, expect, rounds);
+	}
 }
 
 /* Events that the ftrace buffer took since it was made. */
@@ -141,9 +198,7 @@ static void run_case(const struct write_case *c)
 		double one;
 
 		before = ftrace_count();
-		one = c->vector ?
-			time_writev(fd, iov, ARRAY_SIZE(iov), ret, rounds) :
-			time_write(fd, &record, size, ret, rounds);
+		one = time_case(c, fd, &record, iov, ret, rounds);
 		REQUIRE(c->consumers || errno == EBADF);
 		if (c->consumers & FTRACE)
 			REQUIRE(ftrace_count() - before == rounds);

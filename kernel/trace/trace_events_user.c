@@ -2954,17 +2954,20 @@ struct user_event_table {
 
 /**
  * struct user_event_file - an open user_events_data
+ * @table: events by write index; the file keeps each of them
  * @group: group of the file
  * @lock: serializes changes of the index table, and @pages
- * @table: events by write index; the file keeps each of them
  * @reserved: indexes that the table has room for besides those in use
  * @indexes: write index by the id of the event
  * @pages: pages of enable words, NULL until the first mmap
+ *
+ * Threads that share a file read its first line, and write to none of them.
  */
 struct user_event_file {
-	struct user_event_group		*group;
-	struct mutex			lock;	/* changes of what follows */
 	struct user_event_table __rcu	*table;
+	struct user_event_group		*group;
+
+	struct mutex			lock ____cacheline_aligned_in_smp;	/* changes */
 	unsigned int			reserved;
 	struct xarray			indexes;
 	struct user_event_pages		*pages;

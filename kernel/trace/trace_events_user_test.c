@@ -1686,10 +1686,24 @@ static void layout_of_memory(struct kunit *test)
 	user_event_put(b);
 }
 
+/* Who writes reads the table of the file, while others register and map. */
+static void layout_of_file(struct kunit *test)
+{
+	size_t lock = offsetof(struct user_event_file, lock);
+
+	KUNIT_EXPECT_LT(test, offsetof(struct user_event_file, table), SMP_CACHE_BYTES);
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(lock, SMP_CACHE_BYTES));
+	KUNIT_EXPECT_GT(test, lock, offsetof(struct user_event_file, table));
+	KUNIT_EXPECT_GT(test, offsetof(struct user_event_file, reserved), lock);
+	KUNIT_EXPECT_GT(test, offsetof(struct user_event_file, indexes), lock);
+	KUNIT_EXPECT_GT(test, offsetof(struct user_event_file, pages), lock);
+}
+
 static struct kunit_case layout_tests[] = {
 	KUNIT_CASE(layout_of_event),
 	KUNIT_CASE(layout_of_checks),
 	KUNIT_CASE(layout_of_memory),
+	KUNIT_CASE(layout_of_file),
 	{}
 };
 
