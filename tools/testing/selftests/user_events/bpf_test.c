@@ -137,6 +137,31 @@ static int load_marker(int map, int offset)
 	return prog_load(insns, ARRAY_SIZE(insns));
 }
 
+/* Copies the string at @offset to the value of @map, which has @size bytes. */
+static int load_string_reader(int map, int offset, int size)
+{
+	const struct bpf_insn insns[] = {
+		MOV_REG(BPF_REG_6, BPF_REG_1),
+		MOV_IMM(BPF_REG_1, 0),
+		STORE(BPF_W, BPF_REG_10, BPF_REG_1, -4),
+		MOV_REG(BPF_REG_2, BPF_REG_10),
+		ADD_IMM(BPF_REG_2, -4),
+		LOAD_MAP_1(BPF_REG_1, map),
+		LOAD_MAP_2(),
+		CALL(BPF_FUNC_map_lookup_elem),
+		JUMP_ZERO(BPF_REG_0, 5),
+		MOV_REG(BPF_REG_1, BPF_REG_0),
+		MOV_IMM(BPF_REG_2, size),
+		MOV_REG(BPF_REG_3, BPF_REG_6),
+		ADD_IMM(BPF_REG_3, offset),
+		CALL(BPF_FUNC_probe_read_kernel_str),
+		MOV_IMM(BPF_REG_0, 0),
+		EXIT(),
+	};
+
+	return prog_load(insns, ARRAY_SIZE(insns));
+}
+
 /* Ways to attach a program to a perf event: the descriptor to close, or 0. */
 static int attach_ioctl(int perf_fd, int prog)
 {
@@ -520,6 +545,57 @@ UE_TEST_F(bpf, event_without_fields)
 	EXPECT_EQ(2, result.count);
 	program_close(&self->program);
 	EXPECT_EQ(0, ue_unreg(self->fd, &self->word, 1));
+}
+
+/* A string that does not end in NUL ends with the record. */
+UE_TEST_F(bpf, string_without_nul)
+{
+	char event[80], args[128], text[64], dirt[600];
+	struct {
+		uint32_t batch;
+		struct {
+			uint32_t size;
+			uint32_t write_index;
+			char s[16];
+		} records[2];
+	} batch = { .batch = USER_EVENT_WRITE_BATCH };
+	int index, id, map;
+
+	snprintf(event, sizeof(event), "%s_string", self->event);
+	snprintf(args, sizeof(args), "%s char[8] s", event);
+	ASSERT_EQ(0, ue_reg(self->fd, args, &self->word, 1, &index));
+	id = event_id(event);
+	ASSERT_LT(0, id);
+	map = map_create(sizeof(text), 1);
+	ASSERT_LT(0, map);
+	ASSERT_EQ(0, program_open(&self->program, id, self->cpu,
+				  load_string_reader(map, event_field(event, "s[8]", "offset:"),
+						     sizeof(text)),
+				  variant->attach));
+
+	/* Where the next record is put together this one is left behind it, */
+	memset(dirt, 'x', sizeof(dirt));
+	ASSERT_EQ(604, emit(self->fd, index, dirt, sizeof(dirt)));
+	ASSERT_EQ(0, map_read(map, 0, text));
+	ASSERT_EQ(0, memcmp(text, "xxxxxxxxx", 9));
+	ASSERT_EQ(12, emit(self->fd, index, "AAAAAAAA", 8));
+	ASSERT_EQ(0, map_read(map, 0, text));
+	EXPECT_STREQ("AAAAAAAA", text);
+
+	/* and in a batch there is one that the program does not see. */
+	batch.records[0].size = sizeof(batch.records[0]);
+	batch.records[0].write_index = index;
+	memset(batch.records[0].s, 'B', 16);
+	batch.records[1].size = sizeof(batch.records[1]);
+	batch.records[1].write_index = self->index;
+	memset(batch.records[1].s, 'C', 16);
+	ASSERT_EQ(sizeof(batch), write(self->fd, &batch, sizeof(batch)));
+	ASSERT_EQ(0, map_read(map, 0, text));
+	EXPECT_STREQ("BBBBBBBBBBBBBBBB", text);
+
+	program_close(&self->program);
+	EXPECT_EQ(0, ue_unreg(self->fd, &self->word, 1));
+	close(map);
 }
 
 /* Every record of a batch is a write. */

@@ -5,8 +5,10 @@
  */
 #include <glob.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include "consumer.h"
+#include "process.h"
 
 #define KIB	1024
 #define MIB	(1024 * KIB)
@@ -422,6 +424,36 @@ UE_TEST_F(record, registers_behind_a_stack)
 	EXPECT_EQ(-E2BIG, emit_letters(self, 8));
 	EXPECT_EQ(0, pf_drain(&self->pf));
 	EXPECT_EQ(1, pf_lost(&self->pf));
+}
+
+/* A dump as large as the ring is cut to what a sample takes, and the ring decides. */
+UE_TEST_F(record, stack_as_large_as_the_ring)
+{
+	static const unsigned int kib[] = { 4, 8, 32, 64, 128 };
+	struct perf_event_attr attr = pf_attr(self->id);
+	struct record rec;
+	bool fits;
+	int i, j;
+
+	attr.sample_type |= PERF_SAMPLE_STACK_USER;
+	attr.read_format = PERF_FORMAT_LOST;
+	for (i = 0; i < ARRAY_SIZE(kib); i++) {
+		attr.sample_stack_user = kib[i] < 64 ? kib[i] * KIB : 65528;
+		if (pf_open_attr(&self->pf, &attr, 0, -1, pf_pages(kib[i])))
+			SKIP(return, "no stacks in samples");
+
+		fits = self->pf.size > attr.sample_stack_user;
+		for (j = 0; j < 10; j++) {
+			EXPECT_EQ(fits ? 12 : -E2BIG, emit_letters(self, 8));
+			ASSERT_EQ(fits, pf_next(&self->pf, &rec))
+				TH_LOG("%u KiB", kib[i]);
+			if (fits)
+				EXPECT_TRUE(record_is(&rec, "AAAAAAAA", 8));
+		}
+		EXPECT_EQ(fits ? 0 : 10, pf_lost(&self->pf));
+		pf_close(&self->pf);
+	}
+	EXPECT_EQ(30, event_lost(self->event, "perf", "too_big"));
 }
 
 /* How a ring is used. */
@@ -930,6 +962,60 @@ UE_TEST_F(retired, never_given_out_again)
 		EXPECT_EQ(0, ue_write("dynamic_events", gone_lines[i]));
 	ue_unreg(fd, &word, 0);
 	close(fd);
+}
+
+/* Registers, hears from @sock that the event is on, and writes, all as a user. */
+static int write_as_user(int fd, int sock, const char *args, const void *payload, size_t size)
+{
+	uint32_t word = 0;
+	int index;
+
+	if (setresgid(1000, 1000, 1000) || setresuid(1000, 1000, 1000))
+		return -errno;
+	if (ue_reg(fd, args, &word, 0, &index) || tell(sock) || hear(sock))
+		return -EIO;
+
+	return emit(fd, index, payload, size) == 4 + (ssize_t)size ? 0 : -EIO;
+}
+
+/* Nor does root, who makes an event, read what a user wrote as its strings. */
+UE_TEST_F(retired, not_by_fields_of_the_next)
+{
+	unsigned char crafted[64];
+	int fd = ue_open();
+	int sock[2];
+	int id, status;
+	pid_t pid;
+
+	/* Any location among these bytes is far outside the record. */
+	memset(crafted, 0xff, sizeof(crafted));
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(write_as_user(fd, sock[1], "retired_crafted u64 a; u64 b", crafted,
+				    sizeof(crafted)) ? 1 : 0);
+	close(sock[1]);
+	ASSERT_EQ(0, hear(sock[0]));
+	id = event_id("retired_crafted");
+	ASSERT_LT(0, id);
+	ASSERT_EQ(0, ft_switch(&self->ft, "retired_crafted", 1));
+	ASSERT_EQ(0, tell(sock[0]));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	close(sock[0]);
+	ASSERT_EQ(0, ft_switch(&self->ft, "retired_crafted", 0));
+	close(fd);
+	EXPECT_FALSE(ue_event_exists("retired_crafted"));
+
+	ASSERT_EQ(0, ue_write("dynamic_events", "s:retired_syn u64 a; char s[]"));
+	EXPECT_NE(id, file_number("events/synthetic/retired_syn/id", ""));
+	ASSERT_LT(0, trace_text(self));
+	EXPECT_NE(NULL, strstr(self->text, "retired_crafted: a=0xffffffffffffffff"))
+		TH_LOG("%s", self->text);
+	EXPECT_EQ(NULL, strstr(self->text, "retired_syn"));
+	EXPECT_EQ(0, ue_write("dynamic_events", "-:synthetic/retired_syn"));
 }
 
 /* An event that goes clears nobody's buffer, nor does the next that fails to. */
