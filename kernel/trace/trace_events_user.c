@@ -21,7 +21,7 @@
  *   event_mutex    the registry, attaching and detaching consumers (ftrace and
  *                  perf hold it then), enablers
  *
- * Apart from these, user_event_file.lock serializes updates of a file's index
+ * Apart from these, user_event_handle.lock serializes updates of a file's index
  * table and of its pages; it nests inside mmap_lock, for ->mmap(). The enablers
  * have locks of their own, see there.
  */
@@ -596,7 +596,7 @@ enum user_event_consumer {
 enum user_event_loss {
 	LOSS_TOO_BIG,
 	LOSS_FULL,
-	LOSS_RECURSION,
+	LOSS_BUSY,
 	LOSS_NO_MEMORY,
 	NR_LOSSES,
 };
@@ -2925,11 +2925,11 @@ static int user_event_class_reg(struct trace_event_call *call, enum trace_reg ty
  * although it is on and wants it is a loss: counted in the event, and told to
  * the writer if no retry can help or if the writer asked for it.
  *
- *   user_event_file.lock   changes of the index table. A writer takes no lock:
- *                          it finds the slot under RCU, and the event stays as
- *                          long as the file is open, which a write sees to
- *   preemption disabled    in deliver(): consumers that go wait for that, and
- *                          the buffers written are those of one CPU
+ *   user_event_handle.lock   updates of the index table. A writer takes no lock: it
+ *                            finds the slot under RCU, and the event stays as
+ *                            long as the file is open, which a write sees to
+ *   preemption disabled      in deliver(): ftrace and perf wait for that when they
+ *                            detach, and the buffers written are those of one CPU
  */
 
 /* Behind a record, all zero. perf pads the raw data of a sample with them. */
@@ -2953,7 +2953,7 @@ struct user_event_table {
 #define SLOT_REPORT	1UL
 
 /**
- * struct user_event_file - an open user_events_data
+ * struct user_event_handle - an open user_events_data
  * @table: events by write index; the file keeps each of them
  * @group: group of the file
  * @lock: serializes changes of the index table, and @pages
@@ -2963,7 +2963,7 @@ struct user_event_table {
  *
  * Threads that share a file read its first line, and write to none of them.
  */
-struct user_event_file {
+struct user_event_handle {
 	struct user_event_table __rcu	*table;
 	struct user_event_group		*group;
 
@@ -2974,13 +2974,13 @@ struct user_event_file {
 };
 
 /* The slot of @index, 0 for none. Its event stays as long as the file is open. */
-static unsigned long file_slot(struct user_event_file *info, u32 index)
+static unsigned long handle_slot(struct user_event_handle *handle, u32 index)
 {
 	struct user_event_table *table;
 
 	guard(rcu)();
-	table = rcu_dereference(info->table);
-	/* Pairs with file_add_event(): the slot is filled before it counts. */
+	table = rcu_dereference(handle->table);
+	/* Pairs with handle_add_event(): the slot is filled before it counts. */
 	if (!table || index >= smp_load_acquire(&table->nr))
 		return 0;
 	return READ_ONCE(table->slot[index]);
@@ -2991,9 +2991,9 @@ static struct user_event *slot_event(unsigned long slot)
 	return (struct user_event *)(slot & ~SLOT_REPORT);
 }
 
-static struct user_event_table *file_table(struct user_event_file *info)
+static struct user_event_table *handle_table(struct user_event_handle *handle)
 {
-	return rcu_dereference_protected(info->table, lockdep_is_held(&info->lock));
+	return rcu_dereference_protected(handle->table, lockdep_is_held(&handle->lock));
 }
 
 static size_t table_size(unsigned int capacity)
@@ -3002,12 +3002,12 @@ static size_t table_size(unsigned int capacity)
 }
 
 /* Reserve one index more. A full table is replaced by *@fresh if that is larger. */
-static bool table_reserve(struct user_event_file *info, struct user_event_table **fresh)
+static bool table_reserve(struct user_event_handle *handle, struct user_event_table **fresh)
 {
-	struct user_event_table *table = file_table(info), *new = *fresh;
+	struct user_event_table *table = handle_table(handle), *new = *fresh;
 
-	if (table && table->nr + info->reserved < table->capacity) {
-		info->reserved++;
+	if (table && table->nr + handle->reserved < table->capacity) {
+		handle->reserved++;
 		return true;
 	}
 	if (!new || (table && new->capacity <= table->capacity))
@@ -3017,41 +3017,41 @@ static bool table_reserve(struct user_event_file *info, struct user_event_table 
 		memcpy(new->slot, table->slot, table->nr * sizeof(table->slot[0]));
 		new->nr = table->nr;
 	}
-	rcu_assign_pointer(info->table, new);
+	rcu_assign_pointer(handle->table, new);
 	*fresh = NULL;
 	if (table)
 		kvfree_rcu(table, rcu);
-	info->reserved++;
+	handle->reserved++;
 	return true;
 }
 
 /**
- * file_prepare_index - have the memory for a write index
- * @info: open file
+ * handle_prepare_index - have the memory for a write index
+ * @handle: open file
  * @id: number of the event
  *
- * Is followed by file_add_event() or file_cancel_index().
+ * Is followed by handle_add_event() or handle_cancel_index().
  *
  * Context: process context. The lock is not held where memory may be waited for,
  * as other processes may have the same open file.
  * Return: 0 or -ENOMEM.
  */
-static int file_prepare_index(struct user_event_file *info, unsigned long id)
+static int handle_prepare_index(struct user_event_handle *handle, unsigned long id)
 {
 	struct user_event_table *fresh = NULL;
 	bool reserved;
 	size_t size;
 
-	if (xa_reserve(&info->indexes, id, GFP_KERNEL_ACCOUNT))
+	if (xa_reserve(&handle->indexes, id, GFP_KERNEL_ACCOUNT))
 		return -ENOMEM;
 
 	for (;;) {
-		scoped_guard(mutex, &info->lock) {
-			reserved = table_reserve(info, &fresh);
+		scoped_guard(mutex, &handle->lock) {
+			reserved = table_reserve(handle, &fresh);
 			/* A power of two with the head, which the allocator has. */
 			size = 64;
-			if (file_table(info))
-				size = 2 * table_size(file_table(info)->capacity);
+			if (handle_table(handle))
+				size = 2 * table_size(handle_table(handle)->capacity);
 		}
 		kvfree(fresh);
 		if (reserved)
@@ -3065,34 +3065,34 @@ static int file_prepare_index(struct user_event_file *info, unsigned long id)
 	}
 }
 
-static void file_cancel_index(struct user_event_file *info)
+static void handle_cancel_index(struct user_event_handle *handle)
 {
-	guard(mutex)(&info->lock);
-	info->reserved--;
+	guard(mutex)(&handle->lock);
+	handle->reserved--;
 }
 
 /**
- * file_add_event - find or make the write index of an event
- * @info: open file, where file_prepare_index() has been for @event
+ * handle_add_event - find or make the write index of an event
+ * @handle: open file, where handle_prepare_index() has been for @event
  * @event: event; a new index takes a reference of its own
  * @report: writes through the index report losses from now on
  *
  * Context: process context.
  * Return: index.
  */
-static u32 file_add_event(struct user_event_file *info, struct user_event *event,
-			  bool report)
+static u32 handle_add_event(struct user_event_handle *handle, struct user_event *event,
+			    bool report)
 {
 	unsigned long id = event->call.event.type;
 	struct user_event_table *table;
 	void *known;
 	u32 index;
 
-	guard(mutex)(&info->lock);
+	guard(mutex)(&handle->lock);
 
-	info->reserved--;
-	table = file_table(info);
-	known = xa_load(&info->indexes, id);
+	handle->reserved--;
+	table = handle_table(handle);
+	known = xa_load(&handle->indexes, id);
 	if (known) {
 		index = xa_to_value(known);
 		if (report)
@@ -3101,10 +3101,10 @@ static u32 file_add_event(struct user_event_file *info, struct user_event *event
 	}
 
 	index = table->nr;
-	xa_store(&info->indexes, id, xa_mk_value(index), GFP_NOWAIT);
+	xa_store(&handle->indexes, id, xa_mk_value(index), GFP_NOWAIT);
 	refcount_inc(&event->refs);
 	table->slot[index] = (unsigned long)event | (report ? SLOT_REPORT : 0);
-	/* Pairs with file_slot(), which finds the slot filled. */
+	/* Pairs with handle_slot(), which finds the slot filled. */
 	smp_store_release(&table->nr, index + 1);
 	return index;
 }
@@ -3169,7 +3169,7 @@ static unsigned int file_refused(struct user_event *event, struct trace_event_fi
 
 	/* A buffer that overwrites itself is never full. */
 	return lose(event, CONSUMER_FTRACE, tr->trace_flags & BIT(TRACE_ITER_OVERWRITE_BIT) ?
-		    LOSS_RECURSION : LOSS_FULL);
+		    LOSS_BUSY : LOSS_FULL);
 }
 
 /* Put the record into the buffer of the instance, to be committed. */
@@ -3330,7 +3330,7 @@ static bool run_programs(struct user_event *event, struct trace_entry *entry,
 	 * has turned the record down.
 	 */
 	if (unlikely(!pass && this_cpu_read(bpf_prog_active))) {
-		*losses |= lose(event, CONSUMER_PERF, LOSS_RECURSION);
+		*losses |= lose(event, CONSUMER_PERF, LOSS_BUSY);
 		pass = true;
 	}
 #endif
@@ -3356,7 +3356,7 @@ static noinline unsigned int deliver_perf(struct user_event *event,
 
 	rctx = perf_swevent_get_recursion_context();
 	if (rctx < 0)
-		return lose(event, CONSUMER_PERF, LOSS_RECURSION);
+		return lose(event, CONSUMER_PERF, LOSS_BUSY);
 
 	regs = this_cpu_ptr(&__perf_regs[rctx]);
 	perf_fetch_caller_regs(regs);
@@ -3499,7 +3499,7 @@ static __always_inline int __check_and_deliver(unsigned long slot,
 	return deliver(event, entry, size, slot & SLOT_REPORT);
 }
 
-/* Out of line, for all but the two paths that are worth a copy of the code. */
+/* Out-of-line version for everything but the two fast paths. */
 static noinline int check_and_deliver(unsigned long slot, struct trace_entry *entry,
 				      size_t size)
 {
@@ -3547,7 +3547,7 @@ static noinline int emit_large(unsigned long slot, size_t payload,
 
 /**
  * emit - one event from an iterator
- * @info: open file
+ * @handle: open file
  * @index: write index
  * @payload: bytes to take from @from
  * @from: where the payload is
@@ -3560,11 +3560,11 @@ static noinline int emit_large(unsigned long slot, size_t payload,
  * -ENOMEM, -EFAULT for memory that cannot be read or a bad location, -E2BIG,
  * -ENOBUFS.
  */
-static int emit(struct user_event_file *info, u32 index, size_t payload,
+static int emit(struct user_event_handle *handle, u32 index, size_t payload,
 		struct iov_iter *from, struct user_event_stage *stage, bool nowait)
 {
 	struct trace_entry *entry = &stage->entry;
-	unsigned long slot = file_slot(info, index);
+	unsigned long slot = handle_slot(handle, index);
 	int ret;
 
 	ret = may_write(slot, index, payload);
@@ -3584,11 +3584,11 @@ static bool fits_stage(size_t count)
 }
 
 /* An index and a payload, @count bytes in all, that were copied in one go. */
-static __always_inline ssize_t emit_staged(struct user_event_file *info,
+static __always_inline ssize_t emit_staged(struct user_event_handle *handle,
 					   struct user_event_stage *stage, size_t count)
 {
 	u32 index = stage->index;
-	unsigned long slot = file_slot(info, index);
+	unsigned long slot = handle_slot(handle, index);
 	int ret;
 
 	ret = may_write(slot, index, count - sizeof(index));
@@ -3659,7 +3659,7 @@ fault:
 }
 
 /* A record of a batch that is large, malformed, or cannot be read. */
-static int emit_record(struct user_event_file *info, struct iov_iter *from,
+static int emit_record(struct user_event_handle *handle, struct iov_iter *from,
 		       struct user_event_stage *stage, size_t *done)
 {
 	size_t left = iov_iter_count(from);
@@ -3674,7 +3674,7 @@ static int emit_record(struct user_event_file *info, struct iov_iter *from,
 	if (record.size < sizeof(record) || record.size > left)
 		return -EINVAL;
 
-	ret = emit(info, record.write_index, record.size - sizeof(record), from, stage,
+	ret = emit(handle, record.write_index, record.size - sizeof(record), from, stage,
 		   false);
 	if (ret && ret != -EBADF)
 		return ret;
@@ -3688,12 +3688,12 @@ static int emit_record(struct user_event_file *info, struct iov_iter *from,
  * A record of a batch where it is staged. Its header makes room for the common
  * fields, and the one behind it has to be zero meanwhile.
  */
-static __always_inline int emit_in_place(struct user_event_file *info,
+static __always_inline int emit_in_place(struct user_event_handle *handle,
 					 struct user_event_record *record)
 {
 	u64 *behind = (void *)record + record->size;
 	u64 next = get_unaligned(behind);
-	unsigned long slot = file_slot(info, record->write_index);
+	unsigned long slot = handle_slot(handle, record->write_index);
 	size_t size = record->size;
 	int ret;
 
@@ -3711,7 +3711,7 @@ static __always_inline int emit_in_place(struct user_event_file *info,
  * Copy as much of a batch as the stage takes, and emit the records that are whole
  * there. A record that is not is copied again, by emit_record() once it is first.
  */
-static int emit_chunk(struct user_event_file *info, struct iov_iter *from,
+static int emit_chunk(struct user_event_handle *handle, struct iov_iter *from,
 		      struct user_event_stage *stage, size_t *done)
 {
 	size_t len = copy_from_iter(stage->record, min_t(size_t, iov_iter_count(from),
@@ -3729,31 +3729,31 @@ static int emit_chunk(struct user_event_file *info, struct iov_iter *from,
 		size = record->size;
 		if (size < sizeof(*record) || size > len - at)
 			break;
-		ret = emit_in_place(info, record);
+		ret = emit_in_place(handle, record);
 		if (ret)
 			break;
 	}
 
 	iov_iter_revert(from, len - at);
 	*done += at;
-	return ret || at ? ret : emit_record(info, from, stage, done);
+	return ret || at ? ret : emit_record(handle, from, stage, done);
 }
 
 /* Emit records up to the first that fails. Return: as for write(). */
-static ssize_t emit_batch(struct user_event_file *info, struct iov_iter *from,
+static ssize_t emit_batch(struct user_event_handle *handle, struct iov_iter *from,
 			  struct user_event_stage *stage)
 {
 	size_t done = 0;
 	int ret = 0;
 
 	while (!ret && iov_iter_count(from) && !fatal_signal_pending(current)) {
-		ret = emit_chunk(info, from, stage, &done);
+		ret = emit_chunk(handle, from, stage, &done);
 		cond_resched();
 	}
 	return ret && !done ? ret : sizeof(u32) + done;
 }
 
-static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
+static ssize_t emit_iter(struct user_event_handle *handle, struct iov_iter *from,
 			 struct user_event_stage *stage, bool nowait)
 {
 	size_t count = iov_iter_count(from);
@@ -3765,21 +3765,22 @@ static ssize_t emit_iter(struct user_event_file *info, struct iov_iter *from,
 		return ret;
 	if (index == USER_EVENT_WRITE_BATCH) {
 		/* io_uring retries after a short write: never return one here. */
-		return nowait ? -EAGAIN : emit_batch(info, from, stage);
+		return nowait ? -EAGAIN : emit_batch(handle, from, stage);
 	}
 
-	return emit(info, index, count - sizeof(index), from, stage, nowait) ?: count;
+	return emit(handle, index, count - sizeof(index), from, stage, nowait) ?: count;
 }
 
 /* Slow path: large records, batches, and unreadable buffers. */
-static noinline ssize_t write_slowly(struct user_event_file *info, const char __user *ubuf,
-				     size_t count, struct user_event_stage *stage)
+static noinline ssize_t write_iter_fallback(struct user_event_handle *handle,
+					    const char __user *ubuf, size_t count,
+					    struct user_event_stage *stage)
 {
 	struct iov_iter iter;
 	int ret;
 
 	ret = import_ubuf(ITER_SOURCE, (char __user *)ubuf, count, &iter);
-	return ret ?: emit_iter(info, &iter, stage, false);
+	return ret ?: emit_iter(handle, &iter, stage, false);
 }
 
 static ssize_t user_events_write(struct file *file, const char __user *ubuf,
@@ -3793,14 +3794,14 @@ static ssize_t user_events_write(struct file *file, const char __user *ubuf,
 
 	if (unlikely(!fits_stage(count) || !stage_user(&stage, ubuf, count) ||
 		     stage.index == USER_EVENT_WRITE_BATCH))
-		return write_slowly(file->private_data, ubuf, count, &stage);
+		return write_iter_fallback(file->private_data, ubuf, count, &stage);
 
 	return emit_staged(file->private_data, &stage, count);
 }
 
 static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
 {
-	struct user_event_file *info = iocb->ki_filp->private_data;
+	struct user_event_handle *handle = iocb->ki_filp->private_data;
 	struct user_event_stage stage __uninitialized;
 	bool nowait = iocb->ki_flags & IOCB_NOWAIT;
 	size_t count = iov_iter_count(from);
@@ -3810,14 +3811,14 @@ static ssize_t user_events_write_iter(struct kiocb *iocb, struct iov_iter *from)
 		return -EFAULT;
 
 	if (unlikely(nowait || !fits_stage(count)))
-		return emit_iter(info, from, &stage, nowait);
+		return emit_iter(handle, from, &stage, nowait);
 
 	copied = copy_from_iter(&stage.index, count, from);
 	if (likely(copied == count && stage.index != USER_EVENT_WRITE_BATCH))
-		return emit_staged(info, &stage, count);
+		return emit_staged(handle, &stage, count);
 
 	iov_iter_revert(from, copied);
-	return emit_iter(info, from, &stage, false);
+	return emit_iter(handle, from, &stage, false);
 }
 
 /*
@@ -3867,7 +3868,7 @@ static int check_reg(const struct user_reg *reg)
  * the program unmaps @uarg while it runs, put_user() of the index fails as it
  * would had the program done so right after the call.
  */
-static long register_event(struct user_event_file *info, struct user_event *event,
+static long register_event(struct user_event_handle *handle, struct user_event *event,
 			   const struct user_reg *reg, void __user *uarg)
 {
 	u32 __user *result = uarg + offsetof(struct user_reg, write_index);
@@ -3878,21 +3879,21 @@ static long register_event(struct user_event_file *info, struct user_event *even
 	if (put_user(reg->write_index, result))
 		return -EFAULT;
 
-	ret = file_prepare_index(info, event->call.event.type);
+	ret = handle_prepare_index(handle, event->call.event.type);
 	if (ret)
 		return ret;
 
 	ret = register_enabler(event, reg);
 	if (ret) {
-		file_cancel_index(info);
+		handle_cancel_index(handle);
 		return ret;
 	}
-	index = file_add_event(info, event, reg->flags & USER_EVENT_REG_REPORT_LOSS);
+	index = handle_add_event(handle, event, reg->flags & USER_EVENT_REG_REPORT_LOSS);
 	put_user(index, result);
 	return 0;
 }
 
-static long ioctl_register(struct user_event_file *info, void __user *uarg)
+static long ioctl_register(struct user_event_handle *handle, void __user *uarg)
 {
 	char *command __free(kfree) = NULL;
 	struct user_event *event;
@@ -3911,11 +3912,11 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 
 	reg.enable_addr = untagged_addr(reg.enable_addr);
 	/* It is to persist only if all else is done. */
-	event = user_event_get(info->group, command, reg.flags & ~USER_EVENT_REG_PERSIST);
+	event = user_event_get(handle->group, command, reg.flags & ~USER_EVENT_REG_PERSIST);
 	if (IS_ERR(event))
 		return PTR_ERR(event);
 
-	ret = register_event(info, event, &reg, uarg);
+	ret = register_event(handle, event, &reg, uarg);
 	if (!ret && reg.flags & USER_EVENT_REG_PERSIST) {
 		guard(mutex)(&event_mutex);
 		user_event_persist(event);
@@ -3924,11 +3925,11 @@ static long ioctl_register(struct user_event_file *info, void __user *uarg)
 	return ret;
 }
 
-static long ioctl_delete(struct user_event_file *info, const char __user *uname)
+static long ioctl_delete(struct user_event_handle *handle, const char __user *uname)
 {
 	char *name __free(kfree) = strndup_user(uname, USER_EVENT_MAX_COMMAND);
 
-	return IS_ERR(name) ? PTR_ERR(name) : user_event_delete(info->group, name);
+	return IS_ERR(name) ? PTR_ERR(name) : user_event_delete(handle->group, name);
 }
 
 static long ioctl_unregister(const void __user *uarg)
@@ -3953,13 +3954,13 @@ static long ioctl_unregister(const void __user *uarg)
 
 static long user_events_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
-	struct user_event_file *info = file->private_data;
+	struct user_event_handle *handle = file->private_data;
 
 	switch (cmd) {
 	case DIAG_IOCSREG:
-		return ioctl_register(info, (void __user *)arg);
+		return ioctl_register(handle, (void __user *)arg);
 	case DIAG_IOCSDEL:
-		return ioctl_delete(info, (const char __user *)arg);
+		return ioctl_delete(handle, (const char __user *)arg);
 	case DIAG_IOCSUNREG:
 		return ioctl_unregister((const void __user *)arg);
 	default:
@@ -3984,28 +3985,28 @@ static long user_events_compat_ioctl(struct file *file, unsigned int cmd,
 #endif /* CONFIG_COMPAT */
 
 /*
- * Return: the pages of @info, at least @nr of them, with a reference; -ENOMEM;
+ * Return: the pages of @handle, at least @nr of them, with a reference; -ENOMEM;
  * -EPERM where the user may lock no more memory.
  */
-static struct user_event_pages *file_get_pages(struct user_event_file *info,
-					       unsigned int nr)
+static struct user_event_pages *handle_get_pages(struct user_event_handle *handle,
+						 unsigned int nr)
 {
 	struct user_event_pages *pages;
 	unsigned int had;
 	int ret;
 
-	guard(mutex)(&info->lock);
+	guard(mutex)(&handle->lock);
 
-	pages = info->pages;
+	pages = handle->pages;
 	if (!pages) {
 		pages = kzalloc(sizeof(*pages), GFP_KERNEL_ACCOUNT);
 		if (!pages)
 			return ERR_PTR(-ENOMEM);
 		refcount_set(&pages->refs, 1);
-		pages->group = info->group;
+		pages->group = handle->group;
 		pages->user = get_uid(current_user());
 		pages->bits = RB_ROOT;
-		info->pages = pages;
+		handle->pages = pages;
 	}
 
 	had = pages->nr;
@@ -4035,7 +4036,7 @@ static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
 	if (!(vma->vm_flags & VM_MAYSHARE) || vma->vm_pgoff || nr > USER_EVENT_MAX_PAGES)
 		return -EINVAL;
 
-	pages = file_get_pages(file->private_data, nr);
+	pages = handle_get_pages(file->private_data, nr);
 	if (IS_ERR(pages))
 		return PTR_ERR(pages);
 
@@ -4057,20 +4058,20 @@ static int user_events_mmap(struct file *file, struct vm_area_struct *vma)
 
 static int user_events_open(struct inode *inode, struct file *file)
 {
-	struct user_event_file *info;
+	struct user_event_handle *handle;
 
-	info = kzalloc(sizeof(*info), GFP_KERNEL_ACCOUNT);
-	if (!info)
+	handle = kzalloc(sizeof(*handle), GFP_KERNEL_ACCOUNT);
+	if (!handle)
 		return -ENOMEM;
 
-	info->group = group_get(inode);
-	if (!info->group) {
-		kfree(info);
+	handle->group = group_get(inode);
+	if (!handle->group) {
+		kfree(handle);
 		return -ENODEV;
 	}
-	mutex_init(&info->lock);
-	xa_init(&info->indexes);
-	file->private_data = info;
+	mutex_init(&handle->lock);
+	xa_init(&handle->indexes);
+	file->private_data = handle;
 
 	/*
 	 * A write has no position, changes no file that anybody could watch,
@@ -4084,20 +4085,20 @@ static int user_events_open(struct inode *inode, struct file *file)
 
 static int user_events_release(struct inode *inode, struct file *file)
 {
-	struct user_event_file *info = file->private_data;
+	struct user_event_handle *handle = file->private_data;
 	struct user_event_table *table;
 	unsigned int i;
 
-	table = rcu_dereference_protected(info->table, true);
+	table = rcu_dereference_protected(handle->table, true);
 	for (i = 0; table && i < table->nr; i++) {
 		user_event_put(slot_event(table->slot[i]));
 		cond_resched();
 	}
 	kvfree(table);
-	xa_destroy(&info->indexes);
-	pages_put(info->pages);
-	group_put(info->group);
-	kfree(info);
+	xa_destroy(&handle->indexes);
+	pages_put(handle->pages);
+	group_put(handle->group);
+	kfree(handle);
 	return 0;
 }
 

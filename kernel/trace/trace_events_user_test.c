@@ -595,12 +595,12 @@ static void word_on_this_machine(struct kunit *test)
 
 static struct user_event_pages *alloc_pages_of_words(struct kunit *test)
 {
-	struct user_event_file *info = kunit_kzalloc(test, sizeof(*info), GFP_KERNEL);
+	struct user_event_handle *handle = kunit_kzalloc(test, sizeof(*handle), GFP_KERNEL);
 	struct user_event_pages *pages;
 
-	KUNIT_ASSERT_NOT_NULL(test, info);
-	mutex_init(&info->lock);
-	pages = file_get_pages(info, 2);
+	KUNIT_ASSERT_NOT_NULL(test, handle);
+	mutex_init(&handle->lock);
+	pages = handle_get_pages(handle, 2);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pages);
 	KUNIT_ASSERT_EQ(test, pages->nr, 2);
 	/* The reference of the file, which there is none of. */
@@ -1689,14 +1689,14 @@ static void layout_of_memory(struct kunit *test)
 /* Who writes reads the table of the file, while others register and map. */
 static void layout_of_file(struct kunit *test)
 {
-	size_t lock = offsetof(struct user_event_file, lock);
+	size_t lock = offsetof(struct user_event_handle, lock);
 
-	KUNIT_EXPECT_LT(test, offsetof(struct user_event_file, table), SMP_CACHE_BYTES);
+	KUNIT_EXPECT_LT(test, offsetof(struct user_event_handle, table), SMP_CACHE_BYTES);
 	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(lock, SMP_CACHE_BYTES));
-	KUNIT_EXPECT_GT(test, lock, offsetof(struct user_event_file, table));
-	KUNIT_EXPECT_GT(test, offsetof(struct user_event_file, reserved), lock);
-	KUNIT_EXPECT_GT(test, offsetof(struct user_event_file, indexes), lock);
-	KUNIT_EXPECT_GT(test, offsetof(struct user_event_file, pages), lock);
+	KUNIT_EXPECT_GT(test, lock, offsetof(struct user_event_handle, table));
+	KUNIT_EXPECT_GT(test, offsetof(struct user_event_handle, reserved), lock);
+	KUNIT_EXPECT_GT(test, offsetof(struct user_event_handle, indexes), lock);
+	KUNIT_EXPECT_GT(test, offsetof(struct user_event_handle, pages), lock);
 }
 
 static struct kunit_case layout_tests[] = {
