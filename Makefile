@@ -29,6 +29,7 @@ help:
 	@echo 'make run       boot the kernel and trace the sample program'
 	@echo 'make bpf       count its events by libbpf and bpftrace'
 	@echo 'make containers  programs in containers, each with a group of events'
+	@echo 'make docs      render the documentation and run its examples in the guest'
 	@echo 'make test      run KUnit and the kselftests in the guest'
 	@echo 'make fuzz      run the fuzzer, on the debug kernel unless CONFIG= says else'
 	@echo 'make check     checkpatch, sparse, W=1 (gcc, clang), kernel-doc, sphinx, shellcheck,'
@@ -60,6 +61,9 @@ bpf:
 
 containers:
 	@qemu/containers.sh $(name)
+
+docs:
+	@docs/docs.sh $(name)
 
 test:
 	@qemu/test.sh -r $(ROUNDS) $(name) $(SUITES)
@@ -110,5 +114,5 @@ gdb:
 clean:
 	rm -rf build
 
-.PHONY: help run bpf containers test fuzz check shell tree kernel baseline bench sizes diff \
+.PHONY: help run bpf containers docs test fuzz check shell tree kernel baseline bench sizes diff \
 	patch series menuconfig gdb clean

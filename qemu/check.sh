@@ -32,11 +32,11 @@ step()
 }
 
 cd "$top" || exit
-files=$(our_files Documentation include kernel samples tools bench diff qemu .ci \
+files=$(our_files Documentation include kernel samples tools bench diff docs qemu .ci \
 	Makefile README.md)
 sources=$(echo "$files" | grep -E '^(include|kernel|samples|tools)/.*\.[ch]$')
 # shellcheck disable=SC2086 # a list of names
-scripts=$(grep -lE '^#!/bin/sh|shellcheck shell=sh' $files)
+scripts=$(grep -lE '^#!/bin/(ba)?sh|shellcheck shell=sh' $files)
 
 # In the tree, where the path says which rules hold, and without a repository
 # around it, which checkpatch would ask for more.
@@ -129,15 +129,7 @@ kernel_doc()
 
 documentation()
 {
-	mkdir -p "$work/doc"
-	cp -r Documentation/trace/user_events* "$work/doc"
-	srctree=$build/linux PYTHONPATH=$build/linux/Documentation/sphinx \
-		PYTHONDONTWRITEBYTECODE=1 \
-		sphinx-build -q -W --keep-going -b html -C \
-		-D extensions=kerneldoc -D root_doc=user_events \
-		-D highlight_language=none \
-		-D kerneldoc_bin="$build/linux/scripts/kernel-doc" \
-		-D kerneldoc_srctree="$build/linux" "$work/doc" "$work/html"
+	docs/render.sh "$work/html"
 }
 
 shell_scripts()
