@@ -775,7 +775,7 @@ UE_TEST_F(record, cleared)
 	unsigned int clears = 0, refused = 0;
 	unsigned int rounds = 10;
 	pthread_t thread;
-	char path[256];
+	char path[1024];
 	void *failed;
 	ssize_t ret;
 
