@@ -32,5 +32,5 @@ logged "looking at the programs" docs-programs cc -O2 -Wall -Wextra -Werror \
 	-I "$obj/usr/include" -o "$work/shop" "$work/examples/shop.c"
 
 echo "Booting build/$name/$image"
-"$top/qemu/boot.sh" -k "$build/$name/$image" -m "$memory" -t 600 \
+"$top/qemu/boot.sh" -k "$build/$name/$image" -m "$memory" -t 900 \
 	-l "$logs/docs.log" "$top/docs/guest.sh" "$work/examples" "$obj/usr/include"
