@@ -14,6 +14,7 @@
 #include <linux/capability.h>
 
 #include "user_events_selftests.h"
+#include "exec.h"
 
 #ifndef CAP_PERFMON
 #define CAP_PERFMON 38
@@ -21,37 +22,6 @@
 
 #define ROUNDS		ue_rounds(1000)
 #define TRACED_ROUNDS	ue_rounds(40)
-
-/* A program that is executed here finds in its environment what to do. */
-#define EXEC_ENV	"USER_EVENTS_TEST_EXEC"
-
-/*
- * Says over a socket, whose number is in the environment, that the new
- * program runs, and ends when the other side is closed.
- */
-static void __attribute__((constructor)) executed(void)
-{
-	const char *env = getenv(EXEC_ENV);
-	char byte = 1;
-
-	if (!env)
-		return;
-
-	if (write(atoi(env), &byte, 1) != 1)
-		_exit(1);
-	_exit(read(atoi(env), &byte, 1) ? 1 : 0);
-}
-
-/* Starts this program anew in place of the calling one; see above. */
-static void exec_self(int sock)
-{
-	char number[16];
-
-	snprintf(number, sizeof(number), "%d", sock);
-	clearenv();
-	setenv(EXEC_ENV, number, 1);
-	execl("/proc/self/exe", "executed", NULL);
-}
 
 /* Leaves the caller one capability, or none if @cap is negative. */
 static int keep_capability(int cap)
