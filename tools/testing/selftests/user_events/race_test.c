@@ -504,7 +504,7 @@ UE_TEST_F(race, toggles_and_fresh_threads)
 }
 
 /* Toggles meet memory that is something else every moment. */
-#define REMAP_TOGGLES	ue_rounds(150)
+#define REMAP_TOGGLES	(2 * ue_rounds(75))
 
 struct remap {
 	uint32_t *words;
