@@ -2004,10 +2004,13 @@ static void faulter_put(struct user_event_faulter *user)
 		kfree(user);
 }
 
-/* The work item of @owner leaves its lane: the next one's turn. */
-static void fault_end(struct user_event_mm *owner)
+/*
+ * The work item of @owner leaves @lane: the next one's turn. owner->lane may be that
+ * of its next turn by now.
+ */
+static void fault_end(struct user_event_mm *owner, enum user_event_lane lane)
 {
-	struct user_event_lane_state *state = &owner->user->lane[owner->lane];
+	struct user_event_lane_state *state = &owner->user->lane[lane];
 	struct user_event_mm *next;
 
 	spin_lock(&faults_lock);
@@ -2198,6 +2201,8 @@ static void owner_fault_work(struct work_struct *work)
 {
 	struct user_event_mm *owner = container_of(work, struct user_event_mm, fault_work);
 	const struct cred *old_cred = override_creds(owner->cred);
+	/* Until owner->faulting is false nobody else changes it. */
+	enum user_event_lane lane = owner->lane;
 	struct user_event_missed missed = {};
 	unsigned int attempt = 0;
 	u64 last = 0;
@@ -2215,13 +2220,13 @@ static void owner_fault_work(struct work_struct *work)
 		if (!mmget_not_zero(owner->mm))
 			break;
 		ret = fault_in_word(owner->mm, missed.addr, why, &attempt,
-				    owner->lane == FAULTS_AT_ONCE ? fault_at_once :
+				    lane == FAULTS_AT_ONCE ? fault_at_once :
 				    fault_and_wait);
 		mmput(owner->mm);
 
-		if (ret == -EBUSY && owner->lane == FAULTS_AT_ONCE) {
+		if (ret == -EBUSY && lane == FAULTS_AT_ONCE) {
 			revert_creds(old_cred);
-			fault_end(owner);
+			fault_end(owner, lane);
 			fault_begin(owner, FAULTS_AND_WAITS);
 			return;
 		}
@@ -2231,7 +2236,7 @@ static void owner_fault_work(struct work_struct *work)
 			give_up_word(owner, &missed);
 	}
 	revert_creds(old_cred);
-	fault_end(owner);
+	fault_end(owner, lane);
 	owner_put(owner);
 }
 
