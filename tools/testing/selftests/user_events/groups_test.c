@@ -997,14 +997,16 @@ UE_TEST_F(groups, user)
 }
 
 /* A container: namespaces of its own, root/ over /sys/kernel/tracing. */
-static int container(int step)
+static int container(int step, const char *dir)
 {
+	char data[128];
 	uint32_t word = 0;
 	int fd;
 
+	snprintf(data, sizeof(data), "%s/user_events_data", dir);
 	NEED(!unshare(CLONE_NEWNS));
 	NEED(!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
-	NEED(!mount(group_full_path(WEB, "root"), "/mnt", NULL, MS_BIND, NULL));
+	NEED(!mount(group_full_path(WEB, "root"), dir, NULL, MS_BIND, NULL));
 	NEED(!mount(group_full_path(WEB, "root"), UE_TRACEFS, NULL, MS_BIND, NULL));
 	NEED(access(UE_TRACEFS "/events", F_OK) && errno == ENOENT);
 	fd = ue_open();
@@ -1012,7 +1014,7 @@ static int container(int step)
 	NEED(!ue_reg(fd, "grp_c u64 b", &word, 0, NULL));
 	NEED(ue_active() == 1);
 	close(fd);
-	fd = open("/mnt/user_events_data", O_RDWR);
+	fd = open(data, O_RDWR);
 	NEED(fd >= 0);
 	NEED(!ue_unreg(fd, &word, 0));
 	close(fd);
@@ -1020,25 +1022,27 @@ static int container(int step)
 
 	/* The group has gone, the mounts have not. */
 	NEED(ue_open() == -ENOENT);
-	NEED(open("/mnt/user_events_data", O_RDWR) < 0 && errno == ENOENT);
-	NEED(open("/mnt", O_RDONLY | O_DIRECTORY) >= 0);
+	NEED(open(data, O_RDWR) < 0 && errno == ENOENT);
+	NEED(open(dir, O_RDONLY | O_DIRECTORY) >= 0);
 
 	return 0;
 }
 
 UE_TEST_F(groups, bind_mount)
 {
+	char dir[] = "/tmp/user_events_test.XXXXXX";
 	int sock[2];
 	pid_t pid;
 
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock));
+	ASSERT_NE(NULL, mkdtemp(dir));
 	close(self->web);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		close(sock[0]);
-		_exit(container(sock[1]));
+		_exit(container(sock[1], dir));
 	}
 	close(sock[1]);
 	ASSERT_EQ(0, hear(sock[0]));
@@ -1046,6 +1050,7 @@ UE_TEST_F(groups, bind_mount)
 	ASSERT_EQ(0, group_make(WEB));
 	ASSERT_EQ(0, tell(sock[0]));
 	EXPECT_EQ(0, ue_wait(pid));
+	EXPECT_EQ(0, rmdir(dir));
 }
 
 struct getdents {
