@@ -452,57 +452,6 @@ UE_TEST_F(permission, words_of_others)
 	EXPECT_EQ(0, ue_unreg(self->ctx.fd, self->ctx.words, 0));
 }
 
-static int send_file(int sock, int fd)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = {};
-	char byte = 0;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-	cmsg->cmsg_level = SOL_SOCKET;
-	cmsg->cmsg_type = SCM_RIGHTS;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
-	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-
-	return sendmsg(sock, &msg, 0) == 1 ? 0 : -errno;
-}
-
-static int receive_file(int sock)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control;
-	char byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
-	};
-	struct cmsghdr *cmsg;
-	int fd;
-
-	if (recvmsg(sock, &msg, 0) != 1)
-		return -errno;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg || cmsg->cmsg_type != SCM_RIGHTS)
-		return -EBADMSG;
-	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
-
-	return fd;
-}
-
 /*
  * Runs in a process that was there before its parent registered anything, as
  * a user that could not open the file. Both have a word at the same address.
@@ -516,7 +465,7 @@ static int receiver(struct context *ctx)
 	close(ctx->fd);
 	CHECK(!become(USER, OTHER_GROUP, -1, false));
 	CHECK(open_is("user_events_data", O_RDWR, -EACCES));
-	fd = receive_file(sock);
+	fd = receive_fd(sock);
 	CHECK(fd >= 0);
 	is_not_perfmon(ctx, fd);
 
@@ -567,7 +516,7 @@ UE_TEST_F(permission, passed_file)
 	ASSERT_EQ(0, ue_write("dynamic_events", "u:perm_idle"));
 	ASSERT_EQ(0, trace_event(ctx));
 	ASSERT_EQ(0, ctx->index);
-	ASSERT_EQ(0, send_file(ctx->sock[0], ctx->fd));
+	ASSERT_EQ(0, send_fd(ctx->sock[0], ctx->fd));
 
 	ASSERT_EQ(0, hear(ctx->sock[0]));
 	EXPECT_EQ(1, ctx->words[0]);
