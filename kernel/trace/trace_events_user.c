@@ -1620,7 +1620,7 @@ struct user_event_faulter {
  * @work: writes what is late, as far as that needs no waiting
  * @fault_work: faults in the memory of what is left
  * @fault_link: in user->lane[].waiting, faults_lock
- * @lane: lane that @fault_work is in, written by itself
+ * @lane: lane of the next turn of @fault_work, faults_lock
  * @faulting: @fault_work waits, is queued or will look again, event_mutex
  */
 struct user_event_mm {
@@ -1927,7 +1927,7 @@ static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
 		schedule_timeout_killable(msecs_to_jiffies(1 << *attempt));
 
 	ret = fault(mm, addr);
-	if (!ret && why != -EAGAIN && ++*attempt == USER_EVENT_FAULT_ATTEMPTS)
+	if (!ret && why != -EAGAIN && ++*attempt >= USER_EVENT_FAULT_ATTEMPTS)
 		ret = -EFAULT;
 	return ret;
 }
@@ -2581,7 +2581,7 @@ static int owner_unshare(struct user_event_mm *owner)
  * @key: which
  * @fresh: enabler to be inserted; NULL if one is to be removed
  * @removed: enabler that was removed and is to be freed
- * @futile: the word cannot be faulted in: remove the enabler all the same
+ * @futile: the word cannot be faulted in: what cannot be written now never will
  */
 struct user_event_change {
 	struct user_event_key		key;
@@ -2598,7 +2598,7 @@ static int enabler_insert(struct user_event_mm *owner, struct user_event_change 
 		  write_word(owner->mm, enabler, enabler->event->enabled);
 
 	if (ret)
-		return ret;
+		return change->futile ? -EFAULT : ret;
 	if (enabler->in_page)
 		enabler->page_bit = page_bit_enter(enabler->page_bit);
 
@@ -2695,9 +2695,9 @@ static int change_set(struct user_event_mm *owner, struct user_event_change *cha
 				      fault_and_wait);
 		if (fault == -EINTR || fault == -ENOMEM)
 			return fault;
-		if (fault && change->fresh)
-			return -EFAULT;
-		change->futile = fault;
+		/* mmap_lock may have been contended, and the word needs no fault. */
+		if (fault)
+			change->futile = true;
 	}
 }
 

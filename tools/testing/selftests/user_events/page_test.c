@@ -4,6 +4,7 @@
  * they are mapped and protected, and that a bit is set while its event is on
  * and one of the processes that share the page is registered through it.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -247,6 +248,44 @@ UE_TEST_F(page, words)
 	}
 	ASSERT_EQ(0, ue_unreg(self->fd, words, 31));
 	EXPECT_EQ(0, words[0]);
+}
+
+static int map_stop;
+
+/* Has the lock of the process's memory most of the time. */
+static void *map_forever(void *arg)
+{
+	while (!__atomic_load_n(&map_stop, __ATOMIC_RELAXED)) {
+		void *mem = map_pages(1);
+
+		if (!mem || munmap(mem, page_size()))
+			return "cannot map";
+	}
+
+	return NULL;
+}
+
+/* A word in a page of the kernel needs no fault, and waits for a lock at most. */
+UE_TEST_F(page, words_while_mapping)
+{
+	int rounds = ue_rounds(20000);
+	uint32_t *words;
+	pthread_t thread;
+	void *failed;
+	int i;
+
+	ASSERT_EQ(0, map_words(self->fd, 1, &words));
+	ASSERT_EQ(0, ue_reg(self->fd, "page_mapping", words, 1, NULL));
+	__atomic_store_n(&map_stop, 0, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_create(&thread, NULL, map_forever, NULL));
+	for (i = 0; i < rounds; i++) {
+		ASSERT_EQ(0, ue_reg(self->fd, "page_mapping", words, 0, NULL));
+		ASSERT_EQ(0, ue_unreg(self->fd, words, 0));
+	}
+	__atomic_store_n(&map_stop, 1, __ATOMIC_RELAXED);
+	ASSERT_EQ(0, pthread_join(thread, &failed));
+	EXPECT_EQ(NULL, failed);
+	EXPECT_EQ(0, ue_unreg(self->fd, words, 1));
 }
 
 UE_TEST_F(page, long_words)
