@@ -925,16 +925,21 @@ static bool forget_hidden(void)
 }
 
 /*
- * A type number, as far as those of retired events may be taken. The last 1/32
- * is for who may clear the buffers.
+ * Is @limit reached? The last 1/32, but one at least, is for who may see to it that
+ * there is room again.
  */
+static bool is_full(unsigned int nr, unsigned int limit)
+{
+	if (nr >= limit)
+		return true;
+	/* Who is refused a capability may be logged: ask only where it matters. */
+	return nr >= limit - max(limit / 32, 1U) && !perfmon_capable();
+}
+
+/* A type number, as far as those of retired events may be taken. */
 static bool take_number(struct user_event *event)
 {
-	unsigned int max = USER_EVENT_MAX_RETIRED;
-
-	if (!perfmon_capable())
-		max -= max / 32;
-	if (nr_shown + nr_hidden >= max && !forget_hidden())
+	if (is_full(nr_shown + nr_hidden, USER_EVENT_MAX_RETIRED) && !forget_hidden())
 		return false;
 	return register_trace_event(&event->call.event) ||
 	       (forget_hidden() && register_trace_event(&event->call.event));
@@ -1136,15 +1141,6 @@ static struct user_event *user_event_alloc(const struct user_event_lookup *looku
 	return NULL;
 }
 
-/* The last 1/32 of the system is for who may see to it that there is room again. */
-static bool is_full(const struct user_event_group *group)
-{
-	unsigned int max = READ_ONCE(user_events_max);
-
-	return group->nr_events >= READ_ONCE(group->max_events) || nr_user_events >= max ||
-	       (nr_user_events >= max - max / 32 && !perfmon_capable());
-}
-
 /*
  * Make an event, which owns the format from then on. If that fails the format
  * stays the caller's.
@@ -1156,7 +1152,8 @@ static struct user_event *user_event_create(const struct user_event_lookup *look
 
 	lockdep_assert_held(&event_mutex);
 
-	if (is_full(lookup->group))
+	if (lookup->group->nr_events >= READ_ONCE(lookup->group->max_events) ||
+	    is_full(nr_user_events, READ_ONCE(user_events_max)))
 		return ERR_PTR(-EMFILE);
 
 	event = user_event_alloc(lookup);
