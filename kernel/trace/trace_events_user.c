@@ -1383,7 +1383,7 @@ static int user_event_delete(struct user_event_group *group, const char *name)
  *      |     UNREG     |  |       owner_work() can write it        | |
  *      +---------------+  +----------------------------------------+ |
  *      |                  |                                          v
- *      |                  |  owner_fault_work() has faulted the   waits for a
+ *      |                  |  fault_in_words() has faulted the     waits for a
  *      |                  +-- page in, or can't: it gives up <--- fault worker
  *      |      UNREG                                                  |
  *      +-------------------------------------------------------------+
@@ -1611,13 +1611,12 @@ struct user_event_faulter {
  * @lock: held to change or copy @set
  * @set: NULL once the last process is gone; changes as set->owners does
  * @set_link: in set->owners
- * @refs: one for @mm, one while @work is queued or runs, and @fault_work
+ * @refs: one for @mm, one while @work is queued or runs, and each of @fault_work
  * @settled: all deferred writes up to this number are done or abandoned; written
  *	under event_mutex and owners_lock
  * @work: writes what is late, as far as that needs no waiting
- * @fault_work: faults in the memory of what is left
+ * @fault_work: faults in the memory of what is left, by lane
  * @fault_link: in user->lane[].waiting, faults_lock
- * @lane: lane of the next turn of @fault_work, faults_lock
  * @faulting: @fault_work waits, is queued or will look again, event_mutex
  */
 struct user_event_mm {
@@ -1630,9 +1629,8 @@ struct user_event_mm {
 	refcount_t			refs;
 	u64				settled;
 	struct work_struct		work;
-	struct work_struct		fault_work;
+	struct work_struct		fault_work[NR_LANES];
 	struct list_head		fault_link;
-	enum user_event_lane		lane;
 	bool				faulting;
 };
 
@@ -2001,20 +1999,17 @@ static void faulter_put(struct user_event_faulter *user)
 		kfree(user);
 }
 
-/*
- * The work item of @owner leaves @lane: the next one's turn. owner->lane may be that
- * of its next turn by now.
- */
-static void fault_end(struct user_event_mm *owner, enum user_event_lane lane)
+/* A work item of @user leaves @lane: the next one's turn. */
+static void fault_end(struct user_event_faulter *user, enum user_event_lane lane)
 {
-	struct user_event_lane_state *state = &owner->user->lane[lane];
+	struct user_event_lane_state *state = &user->lane[lane];
 	struct user_event_mm *next;
 
 	spin_lock(&faults_lock);
 	next = list_first_entry_or_null(&state->waiting, struct user_event_mm, fault_link);
 	if (next) {
 		list_del_init(&next->fault_link);
-		queue_work(user_event_fault_wq, &next->fault_work);
+		queue_work(user_event_fault_wq, &next->fault_work[lane]);
 	} else {
 		state->running--;
 	}
@@ -2054,13 +2049,12 @@ static void fault_begin(struct user_event_mm *owner, enum user_event_lane lane)
 	bool ended;
 
 	spin_lock(&faults_lock);
-	owner->lane = lane;
 	ended = !READ_ONCE(owner->set);
 	if (!ended && state->running == USER_EVENT_MAX_FAULTS) {
 		list_add_tail(&owner->fault_link, &state->waiting);
 	} else if (!ended) {
 		state->running++;
-		queue_work(user_event_fault_wq, &owner->fault_work);
+		queue_work(user_event_fault_wq, &owner->fault_work[lane]);
 	}
 	spin_unlock(&faults_lock);
 	if (ended)
@@ -2194,12 +2188,15 @@ static int next_fault(struct user_event_mm *owner, struct user_event_missed *mis
 	return why;
 }
 
-static void owner_fault_work(struct work_struct *work)
+/*
+ * Have @fault fault in the words of @owner that cannot be written, one by one. As
+ * soon as none is left the next turn may begin, in the other lane too, before this
+ * one has ended.
+ */
+static void fault_in_words(struct user_event_mm *owner, enum user_event_lane lane,
+			   int (*fault)(struct mm_struct *mm, unsigned long addr))
 {
-	struct user_event_mm *owner = container_of(work, struct user_event_mm, fault_work);
 	const struct cred *old_cred = override_creds(owner->cred);
-	/* Until owner->faulting is false nobody else changes it. */
-	enum user_event_lane lane = owner->lane;
 	struct user_event_missed missed = {};
 	unsigned int attempt = 0;
 	u64 last = 0;
@@ -2216,14 +2213,12 @@ static void owner_fault_work(struct work_struct *work)
 		/* Only for this fault: a process may end in between. */
 		if (!mmget_not_zero(owner->mm))
 			break;
-		ret = fault_in_word(owner->mm, missed.addr, why, &attempt,
-				    lane == FAULTS_AT_ONCE ? fault_at_once :
-				    fault_and_wait);
+		ret = fault_in_word(owner->mm, missed.addr, why, &attempt, fault);
 		mmput(owner->mm);
 
 		if (ret == -EBUSY && lane == FAULTS_AT_ONCE) {
 			revert_creds(old_cred);
-			fault_end(owner, lane);
+			fault_end(owner->user, lane);
 			fault_begin(owner, FAULTS_AND_WAITS);
 			return;
 		}
@@ -2233,8 +2228,20 @@ static void owner_fault_work(struct work_struct *work)
 			give_up_word(owner, &missed);
 	}
 	revert_creds(old_cred);
-	fault_end(owner, lane);
+	fault_end(owner->user, lane);
 	owner_put(owner);
+}
+
+static void owner_faults_at_once(struct work_struct *work)
+{
+	fault_in_words(container_of(work, struct user_event_mm, fault_work[FAULTS_AT_ONCE]),
+		       FAULTS_AT_ONCE, fault_at_once);
+}
+
+static void owner_faults_and_waits(struct work_struct *work)
+{
+	fault_in_words(container_of(work, struct user_event_mm, fault_work[FAULTS_AND_WAITS]),
+		       FAULTS_AND_WAITS, fault_and_wait);
 }
 
 /* Enter @enabler, which has a reference to its event, in its set and its event. */
@@ -2368,7 +2375,8 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	INIT_LIST_HEAD(&owner->set_link);
 	INIT_LIST_HEAD(&owner->fault_link);
 	INIT_WORK(&owner->work, owner_work);
-	INIT_WORK(&owner->fault_work, owner_fault_work);
+	INIT_WORK(&owner->fault_work[FAULTS_AT_ONCE], owner_faults_at_once);
+	INIT_WORK(&owner->fault_work[FAULTS_AND_WAITS], owner_faults_and_waits);
 	return owner;
 }
 
