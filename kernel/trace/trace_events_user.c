@@ -3482,10 +3482,8 @@ static int may_write(unsigned long slot, s32 index, size_t payload)
 {
 	struct user_event *event = slot_event(slot);
 
-	if (index < 0)
-		return -EINVAL;
 	if (!event)
-		return -ENOENT;
+		return index < 0 ? -EINVAL : -ENOENT;
 	if (payload < event->format->payload_size)
 		return -EINVAL;
 	if (!READ_ONCE(event->enabled))
@@ -3493,15 +3491,11 @@ static int may_write(unsigned long slot, s32 index, size_t payload)
 	return 0;
 }
 
-/*
- * Check a staged record, zero what is behind it and hand it out. A record that
- * no buffer takes is not staged to its end, but filters see all of its fields.
- */
-static __always_inline int __check_and_deliver(unsigned long slot,
-					       struct trace_entry *entry, size_t size)
+/* Check a record, of which @staged bytes are there, zero what is behind it, deliver. */
+static __always_inline int __check_and_deliver(unsigned long slot, struct trace_entry *entry,
+					       size_t size, size_t staged)
 {
 	struct user_event *event = slot_event(slot);
-	size_t staged = min_t(size_t, size, USER_EVENT_MAX_RECORD);
 
 	if (event->format->nr_locations && !locations_ok(event->format, entry, size))
 		return -EFAULT;
@@ -3511,9 +3505,9 @@ static __always_inline int __check_and_deliver(unsigned long slot,
 
 /* Out-of-line version for everything but the two fast paths. */
 static noinline int check_and_deliver(unsigned long slot, struct trace_entry *entry,
-				      size_t size)
+				      size_t size, size_t staged)
 {
-	return __check_and_deliver(slot, entry, size);
+	return __check_and_deliver(slot, entry, size, staged);
 }
 
 /* Copy all or nothing. With @nowait a page that is not there is -EAGAIN. */
@@ -3530,7 +3524,10 @@ static int copy_in(void *to, size_t size, struct iov_iter *from, bool nowait)
 	return copied == size ? 0 : -EAGAIN;
 }
 
-/* A record that does not go on the stack. */
+/*
+ * A record that does not go on the stack. One that no buffer takes is not copied to
+ * its end, but filters see all of its fields.
+ */
 static noinline int emit_large(unsigned long slot, size_t payload,
 			       struct iov_iter *from, bool nowait)
 {
@@ -3550,7 +3547,7 @@ static noinline int emit_large(unsigned long slot, size_t payload,
 
 	ret = copy_in(entry + 1, staged - sizeof(*entry), from, nowait);
 	if (!ret)
-		ret = check_and_deliver(slot, entry, size);
+		ret = check_and_deliver(slot, entry, size, staged);
 	kvfree(entry);
 	return ret;
 }
@@ -3575,17 +3572,18 @@ static int emit(struct user_event_handle *handle, u32 index, size_t payload,
 {
 	struct trace_entry *entry = &stage->entry;
 	unsigned long slot = handle_slot(handle, index);
+	size_t size = sizeof(*entry) + payload;
 	int ret;
 
 	ret = may_write(slot, index, payload);
 	if (ret)
 		return ret;
 
-	if (sizeof(*entry) + payload > USER_EVENT_STACK_RECORD)
+	if (size > USER_EVENT_STACK_RECORD)
 		return emit_large(slot, payload, from, nowait);
 
 	ret = copy_in(entry + 1, payload, from, nowait);
-	return ret ?: check_and_deliver(slot, entry, sizeof(*entry) + payload);
+	return ret ?: check_and_deliver(slot, entry, size, size);
 }
 
 static bool fits_stage(size_t count)
@@ -3597,14 +3595,14 @@ static bool fits_stage(size_t count)
 static __always_inline ssize_t emit_staged(struct user_event_handle *handle,
 					   struct user_event_stage *stage, size_t count)
 {
+	size_t size = offsetof(struct user_event_stage, index) + count;
 	u32 index = stage->index;
 	unsigned long slot = handle_slot(handle, index);
 	int ret;
 
 	ret = may_write(slot, index, count - sizeof(index));
 	if (!ret)
-		ret = __check_and_deliver(slot, &stage->entry,
-					  offsetof(struct user_event_stage, index) + count);
+		ret = __check_and_deliver(slot, &stage->entry, size, size);
 	return ret ?: count;
 }
 
@@ -3712,7 +3710,7 @@ static __always_inline int emit_in_place(struct user_event_handle *handle,
 
 	ret = may_write(slot, record->write_index, size - sizeof(*record));
 	if (!ret)
-		ret = __check_and_deliver(slot, (struct trace_entry *)record, size);
+		ret = __check_and_deliver(slot, (struct trace_entry *)record, size, size);
 	put_unaligned(next, behind);
 	return ret == -EBADF ? 0 : ret;
 }
