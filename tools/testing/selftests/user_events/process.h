@@ -47,13 +47,13 @@ static inline int hear(int sock)
 
 /* A message of one byte that carries a descriptor. */
 struct fd_message {
+	struct msghdr msg;
+	struct iovec iov;
+	char byte;
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	char byte;
-	struct iovec iov;
-	struct msghdr msg;
 };
 
 static inline struct msghdr *fd_message(struct fd_message *message)
