@@ -61,7 +61,6 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include "../events/internal.h"
 #include "trace.h"
 #include "trace_dynevent.h"
 #include "trace_output.h"
