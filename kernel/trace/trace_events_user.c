@@ -1389,9 +1389,9 @@ static int user_event_delete(struct user_event_group *group, const char *name)
  *
  * A toggle never waits for user memory: it only tries mmap_lock, and a page that
  * is not present, or still shared copy-on-write, makes the word late. REG and
- * UNREG try the same; if that fails they fault the page in, at their caller's cost
- * and with no lock held, and try again. How many page faults late words cause at
- * a time is bounded for each user.
+ * UNREG wait for mmap_lock, at their caller's cost; if the word still cannot be
+ * written they fault the page in, with no lock held, and try again. How many page
+ * faults late words cause at a time is bounded for each user.
  *
  * Locks, outermost first, and why:
  *
@@ -1400,7 +1400,8 @@ static int user_event_delete(struct user_event_group *group, const char *name)
  *   event_mutex    event->enabled and the enablers that show it; late enablers
  *                  and work items; an owner and its set stay while it is held
  *   mmap_lock      the rule above; under event_mutex it is only tried, as whoever
- *                  holds it may wait for event_mutex
+ *                  holds it may wait for user memory. Who may wait for it takes
+ *                  it first, and only tries event_mutex: lock_words_waiting()
  *   owners_lock    owners of a set. fork must not take event_mutex, which uprobes
  *                  hold while they keep forks away
  *   faults_lock    who waits for a fault worker
@@ -1871,6 +1872,40 @@ static int try_word(struct user_event_mm *owner, const struct user_event_enabler
 	return ret;
 }
 
+static void unlock_words(struct mm_struct *mm)
+{
+	mmap_read_unlock(mm);
+	mutex_unlock(&event_mutex);
+}
+
+/* Take event_mutex, and mmap_lock if it is free, else -EBUSY with neither. */
+static int lock_words(struct mm_struct *mm)
+{
+	mutex_lock(&event_mutex);
+	if (mmap_read_trylock(mm))
+		return 0;
+	mutex_unlock(&event_mutex);
+	return -EBUSY;
+}
+
+/*
+ * Take both, and wait for mmap_lock: the one that was tried in vain is waited for
+ * next. A program that maps memory all the time may have either free for moments
+ * only. Return: 0 or -EINTR.
+ */
+static int lock_words_waiting(struct mm_struct *mm)
+{
+	int ret;
+
+	do {
+		ret = mmap_read_lock_killable(mm);
+		if (ret || mutex_trylock(&event_mutex))
+			return ret;
+		mmap_read_unlock(mm);
+	} while (lock_words(mm));
+	return 0;
+}
+
 /* Fault in a page for writing. May wait for ever: hold no lock. */
 static int fault_and_wait(struct mm_struct *mm, unsigned long addr)
 {
@@ -2133,6 +2168,7 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 	int ret, why = 0;
 
 	lockdep_assert_held(&event_mutex);
+	mmap_assert_locked(owner->mm);
 
 	if (!owner->set)
 		return 0;
@@ -2145,7 +2181,7 @@ static int settle_words(struct user_event_mm *owner, unsigned int ahead,
 			return why;
 		}
 		late = enabler->late;
-		ret = try_word(owner, enabler);
+		ret = write_word(owner->mm, enabler, enabler->event->enabled);
 		if (ret && !why) {
 			missed->addr = enabler->key.addr;
 			missed->late = late;
@@ -2175,15 +2211,22 @@ static void give_up_word(struct user_event_mm *owner,
 		settled_up_to(owner, missed->late);
 }
 
-/* The next word to fault in, @missed. Return: as settle_words(). */
-static int next_fault(struct user_event_mm *owner, struct user_event_missed *missed)
+/*
+ * The next word to fault in, @missed. Return: as settle_words(), or -EBUSY if @lane
+ * is not to wait for mmap_lock and would have to.
+ */
+static int next_fault(struct user_event_mm *owner, enum user_event_lane lane,
+		      struct user_event_missed *missed)
 {
 	int why;
 
-	guard(mutex)(&event_mutex);
+	why = lane == FAULTS_AT_ONCE ? lock_words(owner->mm) : lock_words_waiting(owner->mm);
+	if (why)
+		return why;
 
 	why = settle_words(owner, 0, missed);
 	owner->faulting = why;
+	unlock_words(owner->mm);
 	return why;
 }
 
@@ -2201,7 +2244,7 @@ static void fault_in_words(struct user_event_mm *owner, enum user_event_lane lan
 	u64 last = 0;
 	int why, ret;
 
-	while ((why = next_fault(owner, &missed))) {
+	while ((why = next_fault(owner, lane, &missed))) {
 		cond_resched();
 		if (why > 0)
 			continue;
@@ -2212,7 +2255,8 @@ static void fault_in_words(struct user_event_mm *owner, enum user_event_lane lan
 		/* Only for this fault: a process may end in between. */
 		if (!mmget_not_zero(owner->mm))
 			break;
-		ret = fault_in_word(owner->mm, missed.addr, why, &attempt, fault);
+		ret = why == -EBUSY ? why :
+		      fault_in_word(owner->mm, missed.addr, why, &attempt, fault);
 		mmput(owner->mm);
 
 		if (ret == -EBUSY && lane == FAULTS_AT_ONCE) {
@@ -2341,7 +2385,11 @@ static void owner_work(struct work_struct *work)
 		user_event_mm_release(owner);
 
 	mutex_lock(&event_mutex);
-	why = settle_words(owner, USER_EVENT_SETTLE_BATCH, &missed);
+	why = -EBUSY;
+	if (mmap_read_trylock(owner->mm)) {
+		why = settle_words(owner, USER_EVENT_SETTLE_BATCH, &missed);
+		mmap_read_unlock(owner->mm);
+	}
 	if (why < 0 && !owner->faulting) {
 		owner->faulting = true;
 		refcount_inc(&owner->refs);
@@ -2629,24 +2677,17 @@ static int enabler_remove(struct user_event_mm *owner, struct user_event_change 
 	return ret ? -EFAULT : 0;
 }
 
-/*
- * Change the set of @owner once no other owner shares it.
- *
- * Return: what the change returns; -EAGAIN if mmap_lock is contended.
- */
+/* Change the set of @owner, the caller's, once no other owner shares it. */
 static int change_alone(struct user_event_mm *owner, struct user_event_change *change)
 {
 	bool alone;
 	int ret;
 
 	do {
-		ret = owner_unshare(owner);
+		ret = owner_unshare(owner) ?: lock_words_waiting(owner->mm);
 		if (ret)
 			return ret;
 
-		guard(mutex)(&event_mutex);
-		if (!mmap_read_trylock(owner->mm))
-			return -EAGAIN;
 		alone = owner_is_alone(owner);
 		if (alone && change->fresh)
 			ret = enabler_insert(owner, change);
@@ -2657,6 +2698,7 @@ static int change_alone(struct user_event_mm *owner, struct user_event_change *c
 		/* May destroy the event, which must not happen under mmap_lock. */
 		if (change->removed)
 			enabler_free(change->removed);
+		mutex_unlock(&event_mutex);
 	} while (!alone);
 	return ret;
 }
@@ -2699,7 +2741,6 @@ static int change_set(struct user_event_mm *owner, struct user_event_change *cha
 				      fault_and_wait);
 		if (fault == -EINTR || fault == -ENOMEM)
 			return fault;
-		/* mmap_lock may have been contended, and the word needs no fault. */
 		if (fault)
 			change->futile = true;
 	}

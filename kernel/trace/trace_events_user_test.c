@@ -1339,14 +1339,14 @@ static void enabler_put_off_again(struct kunit *test)
 
 	enabler = enabler_of_nothing(test, owner, event, PAGE_SIZE);
 	miss(enabler);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &missed), -EFAULT);
 
 	miss(enabler);
 	give_up_word(owner, &missed);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), -EFAULT);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &again), -EFAULT);
 	KUNIT_EXPECT_EQ(test, again.addr, PAGE_SIZE);
 	give_up_word(owner, &again);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &again), 0);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &again), 0);
 
 	owner_of_nothing_free(owner);
 	user_event_put(event);
@@ -1380,23 +1380,23 @@ static void enabler_put_off_in_order(struct kunit *test)
 		miss(enabler[i]);
 	}
 	for (i = 0; i < 2; i++) {
-		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &missed), -EFAULT);
 		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i]->key.addr);
 		give_up_word(owner, &missed);
 	}
 
 	/* One that was given up goes, one is put off again. */
 	remove(test, owner, enabler[1]);
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &missed), -EFAULT);
 	KUNIT_EXPECT_EQ(test, missed.addr, enabler[2]->key.addr);
 	give_up_word(owner, &missed);
 	miss(enabler[2]);
 	for (i = 3; i < 7; i++) {
-		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &missed), -EFAULT);
 		KUNIT_EXPECT_EQ(test, missed.addr, enabler[i < 6 ? i : 2]->key.addr);
 		give_up_word(owner, &missed);
 	}
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &missed), 0);
 
 	owner_of_nothing_free(owner);
 	user_event_put(event);
@@ -1414,13 +1414,13 @@ static void enabler_settle_in_batches(struct kunit *test)
 	for (i = 1; i <= USER_EVENT_SETTLE_BATCH + 1; i++)
 		miss(enabler_of_nothing(test, owner, event, i * PAGE_SIZE));
 	for (i = 1; i <= USER_EVENT_SETTLE_BATCH + 1; i++) {
-		KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), -EFAULT);
+		KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &missed), -EFAULT);
 		KUNIT_EXPECT_EQ(test, missed.addr, i * PAGE_SIZE);
 		last = owner->settled;
 		give_up_word(owner, &missed);
 		KUNIT_EXPECT_GT(test, owner->settled, last);
 	}
-	KUNIT_EXPECT_EQ(test, next_fault(owner, &missed), 0);
+	KUNIT_EXPECT_EQ(test, next_fault(owner, FAULTS_AT_ONCE, &missed), 0);
 	KUNIT_EXPECT_EQ(test, owner->settled, owner->set->last_late);
 
 	owner_of_nothing_free(owner);
@@ -1466,7 +1466,7 @@ static void enabler_unshare(struct kunit *test)
 	KUNIT_EXPECT_PTR_NE(test, child->set, parent->set);
 	KUNIT_EXPECT_EQ(test, list_count_nodes(&event->enablers), 6);
 	KUNIT_EXPECT_EQ(test, refcount_read(&event->refs), 7);
-	KUNIT_EXPECT_EQ(test, next_fault(child, &missed), 0);
+	KUNIT_EXPECT_EQ(test, next_fault(child, FAULTS_AT_ONCE, &missed), 0);
 	for (i = 0; i < 3; i++) {
 		KUNIT_EXPECT_PTR_EQ(test, find_enabler(parent->set, &enabler[i]->key),
 				    enabler[i]);
@@ -1474,8 +1474,8 @@ static void enabler_unshare(struct kunit *test)
 	}
 
 	miss(find_enabler(child->set, &enabler[1]->key));
-	KUNIT_EXPECT_EQ(test, next_fault(parent, &missed), 0);
-	KUNIT_EXPECT_EQ(test, next_fault(child, &missed), -EFAULT);
+	KUNIT_EXPECT_EQ(test, next_fault(parent, FAULTS_AT_ONCE, &missed), 0);
+	KUNIT_EXPECT_EQ(test, next_fault(child, FAULTS_AT_ONCE, &missed), -EFAULT);
 	KUNIT_EXPECT_EQ(test, missed.addr, enabler[1]->key.addr);
 
 	user_event_mm_release(child);

@@ -549,8 +549,6 @@ static void *remap_forever(void *arg)
 
 	do {
 		remap->failed += !remap_once(remap);
-		/* A word is late for as long as the lock of its memory is busy. */
-		usleep(100);
 	} while (!atomic_load(&remap->stop) || remap->count % 6);
 
 	return NULL;
