@@ -4737,7 +4737,7 @@ static struct ctl_table user_event_sysctls[] = {
 	},
 };
 
-static int __init user_events_init_caches(void)
+static int __init user_events_alloc(void)
 {
 	event_cache = KMEM_CACHE(user_event, SLAB_ACCOUNT);
 	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT);
@@ -4745,8 +4745,22 @@ static int __init user_events_init_caches(void)
 	/* max_active 1: every item takes event_mutex. */
 	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, 1);
 	user_event_fault_wq = alloc_workqueue("user_events_fault", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	return event_cache && enabler_cache && owner_cache && user_event_wq &&
-	       user_event_fault_wq ? 0 : -ENOMEM;
+	if (!event_cache || !enabler_cache || !owner_cache || !user_event_wq ||
+	    !user_event_fault_wq)
+		return -ENOMEM;
+	return rhashtable_init(&user_event_registry, &registry_params);
+}
+
+/* What user_events_alloc() has left when it fails. */
+static void __init user_events_free(void)
+{
+	if (user_event_fault_wq)
+		destroy_workqueue(user_event_fault_wq);
+	if (user_event_wq)
+		destroy_workqueue(user_event_wq);
+	kmem_cache_destroy(owner_cache);
+	kmem_cache_destroy(enabler_cache);
+	kmem_cache_destroy(event_cache);
 }
 
 static int __init user_events_init(void)
@@ -4754,20 +4768,20 @@ static int __init user_events_init(void)
 	struct user_event_group *group = &user_event_init_group;
 	int ret;
 
-	ret = user_events_init_caches();
-	if (ret)
-		return ret;
-
-	group_init(group, NULL);
-	hash_add_rcu(user_event_groups, &group->node, hash_system(group->single_system));
-	ret = rhashtable_init(&user_event_registry, &registry_params);
-	if (ret)
-		return ret;
-
+	/* Says so itself where tracing is locked down. */
 	ret = tracing_init_dentry();
 	if (ret)
 		return ret;
 
+	ret = user_events_alloc();
+	if (ret) {
+		user_events_free();
+		pr_warn("user_events: not available, error %d\n", ret);
+		return ret;
+	}
+
+	group_init(group, NULL);
+	hash_add_rcu(user_event_groups, &group->node, hash_system(group->single_system));
 	trace_create_file("user_events_data", TRACE_MODE_WRITE, NULL, group,
 			  &user_events_data_fops);
 	trace_create_file("user_events_status", TRACE_MODE_READ, NULL, group,
