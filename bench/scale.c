@@ -795,7 +795,7 @@ static void group_fill(unsigned int i)
 	for (j = 0; j < GROUP_EVENTS; j++) {
 		snprintf(text, sizeof(text), "u:user_events_bench%u/bench_%u u64 a; u64 b",
 			 i, j);
-		tracefs_write("dynamic_events", text);
+		tracefs_append("dynamic_events", text);
 	}
 }
 
