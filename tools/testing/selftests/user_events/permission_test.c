@@ -23,7 +23,6 @@
 #define GROUP		54321
 #define OTHER_GROUP	54322
 
-#define PRINTK		"/proc/sys/kernel/printk"
 
 /* A file of tracefs as it was, for the end of the test. */
 struct saved {
@@ -41,7 +40,6 @@ struct context {
 	struct ft ft;
 	int line;		/* where a child failed */
 	char cgroup[64];
-	char printk[64];	/* levels of the console */
 };
 
 FIXTURE(permission) {
@@ -706,7 +704,6 @@ FIXTURE_SETUP(memory)
 	UE_REQUIRE();
 	ctx->fd = ue_open();
 	ASSERT_LE(0, ctx->fd);
-	ASSERT_LT(0, ue_read(PRINTK, ctx->printk, sizeof(ctx->printk)));
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
 				ctx->sock));
 	snprintf(ctx->cgroup, sizeof(ctx->cgroup),
@@ -728,7 +725,6 @@ FIXTURE_TEARDOWN_PARENT(memory)
 {
 	struct context *ctx = &self->ctx;
 
-	EXPECT_EQ(0, ue_write(PRINTK, ctx->printk));
 	EXPECT_EQ(0, rmdir(cgroup_file(ctx, "")));
 	EXPECT_EQ(0, umount(ctx->cgroup));
 	EXPECT_EQ(0, rmdir(ctx->cgroup));
@@ -791,9 +787,7 @@ UE_TEST_F(memory, of_events)
 
 /*
  * The process gets ENOMEM or is killed for its group's want of memory, where
- * the kernel writes a stack trace that means no harm to its log: it is kept
- * from the console, where such things are looked for, and the log is searched
- * for all else here.
+ * the kernel writes a stack trace that means no harm to its log.
  */
 UE_TEST_F(memory, limited)
 {
@@ -814,10 +808,8 @@ UE_TEST_F(memory, limited)
 	}
 	snprintf(text, sizeof(text), "%d", pid);
 	ASSERT_EQ(0, ue_write(cgroup_file(ctx, "cgroup.procs"), text));
-	ASSERT_EQ(0, ue_write(PRINTK, "4"));
 	ASSERT_EQ(0, tell(ctx->sock[0]));
 	ret = ue_wait(pid);
-	ASSERT_EQ(0, ue_write(PRINTK, ctx->printk));
 	EXPECT_TRUE(ret == -SIGKILL || ret == ENOMEM)
 		TH_LOG("it ended with %d", ret);
 	EXPECT_LT(0, file_number(cgroup_file(ctx, "memory.events"), "\nmax "));
