@@ -818,7 +818,7 @@ static unsigned int skip_to(unsigned int at, const char *end)
 /* fork ... endfork: a child plays these steps */
 static unsigned int play_in_child(unsigned int at)
 {
-	int status;
+	int status, nr;
 	pid_t pid;
 
 	fflush(stdout);
@@ -826,6 +826,9 @@ static unsigned int play_in_child(unsigned int at)
 	if (pid < 0)
 		die("fork");
 	if (!pid) {
+		/* Rings are not inherited. */
+		for (nr = 0; nr < NR_PERF; nr++)
+			perf[nr].page = NULL;
 		play(at, "endfork");
 		fflush(stdout);
 		_exit(0);
@@ -1017,8 +1020,6 @@ static void clean_up(void)
 	mount(NULL, TRACING, NULL, MS_REMOUNT, "gid=0,mode=700");
 	for (i = 0; i < ARRAY_SIZE(settings); i++)
 		put_file(settings[i][0], settings[i][1], strlen(settings[i][1]), 0);
-	clear_all_triggers("events/user_events");
-	clear_all_triggers("events/user_events_multi");
 	rmdir(TRACING "/instances/one");
 	delete_others();
 	if (chown(DATA, 0, 0) || chmod(DATA, 0640) ||
@@ -1026,6 +1027,9 @@ static void clean_up(void)
 	    chmod(TRACING "/user_events_status", 0440))
 		die("cannot give the files back");
 	for (tries = 0; tries < 100; tries++) {
+		/* A list that is read while events go may have skipped some. */
+		clear_all_triggers("events/user_events");
+		clear_all_triggers("events/user_events_multi");
 		put_file("dynamic_events", "", 0, O_TRUNC);
 		if (none_active())
 			break;
