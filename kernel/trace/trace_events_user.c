@@ -74,7 +74,7 @@
  */
 #define USER_EVENT_MAX_LISTED		(2 * USER_EVENT_MAX_COMMAND)
 
-/* Most bytes the declared fields of an event may take. */
+/* Most bytes of the common and declared fields: as far as a location reaches. */
 #define USER_EVENT_MAX_FIELDS_SIZE	SZ_64K
 
 /* Upper bound of any record: the largest ftrace sub-buffer on any page size. */
@@ -557,7 +557,7 @@ enum user_event_group_file {
  * @multi_system: name of @multi_class
  * @dir: directory, removed with the group
  * @root: directory in @dir which is given away
- * @file: the files; an inode points here from the end of mkdir until rmdir
+ * @file: the files; their inodes point to the group from the end of mkdir until rmdir
  * @rcu: freed after those that open a file, or search the registry
  *
  * @nr_events, @next_id and @list are changed under event_mutex. The first group
@@ -801,7 +801,7 @@ static int user_event_define_fields(struct trace_event_call *call)
 		if (ret)
 			return ret;
 
-		/* The latest is the first. Without its length an array shows as []. */
+		/* It is the first of the list. Without its length an array shows as []. */
 		shown = list_first_entry(&event->fields, struct ftrace_event_field, link);
 		if (field->is_string && field->place == PLACE_INLINE)
 			shown->len = field->size;
@@ -878,7 +878,10 @@ static void user_event_retire(struct user_event *event, u64 instances)
 	}
 }
 
-/* Clocks differ by less than one part in 64 and a second. */
+/*
+ * Does a buffer hold a record from before @event retired? Ages are by the clock of
+ * the buffer, which differs from ktime by less than one part in 64 and a second.
+ */
 static bool has_records(const struct user_event *event, const u64 *ages, u64 now)
 {
 	unsigned long instances[] = { BITMAP_FROM_U64(event->instances) };
@@ -931,7 +934,7 @@ static bool is_full(unsigned int nr, unsigned int limit)
 {
 	if (nr >= limit)
 		return true;
-	/* Who is refused a capability may be logged: ask only where it matters. */
+	/* A refused capability may be logged: ask for it only where it matters. */
 	return nr >= limit - max(limit / 32, 1U) && !perfmon_capable();
 }
 
@@ -1921,7 +1924,7 @@ static int fault_and_wait(struct mm_struct *mm, unsigned long addr)
 	return ret;
 }
 
-/* The same if that takes only memory, else -EBUSY. */
+/* Fault in a page for writing if that takes only memory, else -EBUSY. */
 static int fault_at_once(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma;
@@ -2660,7 +2663,7 @@ static int enabler_insert(struct user_event_mm *owner, struct user_event_change 
 	return 0;
 }
 
-/* Clear the bit and remove the enabler, the same. */
+/* Clear the bit and remove the enabler, one step as well. */
 static int enabler_remove(struct user_event_mm *owner, struct user_event_change *change)
 {
 	struct user_event_enabler *enabler = find_enabler(owner->set, &change->key);
@@ -2896,6 +2899,13 @@ static int prepare_losses(struct user_event *event)
 	return event->losses ? 0 : -ENOMEM;
 }
 
+/*
+ * A consumer attaches to an event or detaches from it. It has a reference meanwhile;
+ * when that was the last one, the event is an orphan.
+ *
+ * Context: event_mutex.
+ * Return: 0 or -ENOMEM.
+ */
 static int user_event_class_reg(struct trace_event_call *call, enum trace_reg type,
 				void *data)
 {
@@ -2944,7 +2954,7 @@ static int user_event_class_reg(struct trace_event_call *call, enum trace_reg ty
  *   payload   what the program wrote behind the index; it becomes the record
  *   index     names an event in a write; counted per open file
  *   slot      what an index stands for: an event, and whether to report losses
- *   stage     memory of ours where a record is put together, on the stack
+ *   stage     where a record is put together, on the kernel's stack if it is small
  *   loss      a consumer that is on did not take a record that it wanted
  *
  *   user_events_write(), user_events_write_iter()
@@ -2977,7 +2987,7 @@ static int user_event_class_reg(struct trace_event_call *call, enum trace_reg ty
  *
  *   user_event_handle.lock   updates of the index table. A writer takes no lock: it
  *                            finds the slot under RCU, and the event stays as
- *                            long as the file is open, which a write sees to
+ *                            long as the file is open, as it is during a write
  *   preemption disabled      in deliver(): ftrace and perf wait for that when they
  *                            detach, and the buffers written are those of one CPU
  */
@@ -3011,7 +3021,8 @@ struct user_event_table {
  * @indexes: write index by the id of the event
  * @pages: pages of enable words, NULL until the first mmap
  *
- * Threads that share a file read its first line, and write to none of them.
+ * A write of an event reads the first cache line only and changes nothing: threads
+ * that share the file do not slow each other down.
  */
 struct user_event_handle {
 	struct user_event_table __rcu	*table;
@@ -3209,7 +3220,7 @@ static unsigned int file_refused(struct user_event *event, struct trace_event_fi
 {
 	struct trace_array *tr = file->tr;
 
-	/* By tracing_on, while it is read or cleared, or by tracing_cpumask. */
+	/* Off by tracing_on, while trace is read or cleared, or by tracing_cpumask. */
 	if (!ring_buffer_record_is_on(tr->array_buffer.buffer) ||
 	    !cpumask_test_cpu(smp_processor_id(), tr->tracing_cpumask))
 		return 0;
@@ -3787,7 +3798,10 @@ static int emit_chunk(struct user_event_handle *handle, struct iov_iter *from,
 	return ret || at ? ret : emit_record(handle, from, stage, done);
 }
 
-/* Emit records up to the first that fails. Return: as for write(). */
+/*
+ * Emit records up to the first that fails. Return: bytes up to there, those of the
+ * index included, or the error if that was the first of all.
+ */
 static ssize_t emit_batch(struct user_event_handle *handle, struct iov_iter *from,
 			  struct user_event_stage *stage)
 {

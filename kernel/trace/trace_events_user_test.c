@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What user events need no user space for: commands, locations, bits, the
- * registry, limits of consumers, layout. Included by trace_events_user.c.
+ * What can be tested without user space: commands, locations, bits, the registry,
+ * enablers, events that are gone, layout. Included by trace_events_user.c.
  */
 
 #include <kunit/test.h>

@@ -37,7 +37,8 @@ enum user_reg_flag {
  * @enable_size: bytes in that word: 4, or 8 on 64-bit kernels
  * @flags: bitwise or of enum user_reg_flag
  * @enable_addr: address of the word, aligned to @enable_size
- * @name_args: address of the command string "name[:flags] [fields]"
+ * @name_args: address of the command string "name[:flags] [fields]"; there are no
+ *	flags yet
  * @write_index: set by the kernel, goes in front of each payload written
  */
 struct user_reg {
