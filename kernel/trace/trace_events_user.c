@@ -2137,7 +2137,7 @@ static void update_enablers(struct user_event *event)
 			page_bit_add(enabler->page_bit, event->enabled ? 1 : -1);
 			continue;
 		}
-		/* None goes meanwhile, and a child joins at the end. */
+		/* No owner leaves under event_mutex; fork may add one at the end. */
 		list_for_each_entry_rcu(owner, &enabler->set->owners, set_link,
 					lockdep_is_held(&event_mutex)) {
 			if (try_word(owner, enabler)) {
@@ -3109,7 +3109,7 @@ static int handle_prepare_index(struct user_event_handle *handle, unsigned long 
 	for (;;) {
 		scoped_guard(mutex, &handle->lock) {
 			reserved = table_reserve(handle, &fresh);
-			/* A power of two with the head, which the allocator has. */
+			/* A power of two, head included: the allocator has such sizes. */
 			size = 64;
 			if (handle_table(handle))
 				size = 2 * table_size(handle_table(handle)->capacity);
@@ -3744,8 +3744,8 @@ static int emit_record(struct user_event_handle *handle, struct iov_iter *from,
 }
 
 /*
- * A record of a batch where it is staged. Its header makes room for the common
- * fields, and the one behind it has to be zero meanwhile.
+ * Emit a record of a batch where it is staged. The common fields take the place of
+ * its header. The header behind it is zero meanwhile, see RECORD_PADDING.
  */
 static __always_inline int emit_in_place(struct user_event_handle *handle,
 					 struct user_event_record *record)
@@ -3973,7 +3973,7 @@ static long ioctl_register(struct user_event_handle *handle, void __user *uarg)
 		return PTR_ERR(command);
 
 	reg.enable_addr = untagged_addr(reg.enable_addr);
-	/* It is to persist only if all else is done. */
+	/* Make it persistent only when all else has succeeded. */
 	event = user_event_get(handle->group, command, reg.flags & ~USER_EVENT_REG_PERSIST);
 	if (IS_ERR(event))
 		return PTR_ERR(event);
@@ -4426,7 +4426,7 @@ static int dyn_free(struct dyn_event *dyn_event)
 	return user_event_may_delete(event) ?: user_event_delete_locked(event);
 }
 
-/* Do the words of a delete command say what the fields of the event do? */
+/* Does a delete command name the fields of the event? */
 static bool args_match(const struct user_event_format *format, int argc, const char **argv)
 {
 	struct user_event_format *other __free(kfree) = NULL;
@@ -4449,7 +4449,7 @@ static bool args_match(const struct user_event_format *format, int argc, const c
 	return !IS_ERR(other) && formats_match(format, other);
 }
 
-/* Without a system, and in that of a group, are events of both kinds. */
+/* No system, or that of a group, stands for single- and multi-format events. */
 static bool in_system(const struct user_event *event, const char *system)
 {
 	if (!system)
@@ -4473,8 +4473,8 @@ static bool dyn_match(const char *system, const char *name, int argc,
 		return args_match(event->format, argc, argv);
 
 	/*
-	 * A mere name may be meant for another kind of event: it is no event of
-	 * a program, nor one that is more than its name.
+	 * A mere name may be meant for an event of another kind, a kprobe for
+	 * example: it stands for no event of a program, nor for one with fields.
 	 */
 	return system || (event->persistent && !event->format->nr_fields);
 }
@@ -4765,7 +4765,7 @@ static int __init user_events_alloc(void)
 	return rhashtable_init(&user_event_registry, &registry_params);
 }
 
-/* What user_events_alloc() has left when it fails. */
+/* Free what user_events_alloc() had allocated when it failed. */
 static void __init user_events_free(void)
 {
 	if (user_event_fault_wq)
