@@ -23,7 +23,6 @@
 #define GROUP		54321
 #define OTHER_GROUP	54322
 
-
 /* A file of tracefs as it was, for the end of the test. */
 struct saved {
 	const char *path;
