@@ -28,6 +28,8 @@ done
 
 "$top/qemu/packages.sh" kernel series || exit
 source=$("$top/qemu/source.sh") || exit
+# The configuration that each patch is compiled with. It takes the lock below itself.
+[ -z "$compile" ] || "$top/qemu/kernel.sh" x86_64 prepare || exit
 "$top/qemu/tree.sh" || exit
 # Nobody syncs the tree again meanwhile.
 lock tree-ours
@@ -278,7 +280,6 @@ fi
 
 # A tree of the series' own, of links to the files that it does not change.
 name=x86_64
-"$top/qemu/kernel.sh" "$name" prepare || exit
 # shellcheck source=name.sh
 . "$top/qemu/name.sh"
 config=$obj/.config
