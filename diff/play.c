@@ -277,7 +277,7 @@ static void hide_ids(char *text)
 	while ((dot = strchr(dot, '.'))) {
 		size_t len = strspn(++dot, "0123456789abcdef");
 
-		if (!len || !strchr("\n ", dot[len]))
+		if (!len || !strchr("\n :", dot[len]))
 			continue;
 		*dot = '#';
 		memmove(dot + 1, dot + len, strlen(dot + len) + 1);
@@ -335,8 +335,10 @@ static void observe(void)
 	text = read_file("dynamic_events");
 	say_changed('d', &shown.dynamic, text);
 	text = read_file("trace");
-	if (text)
+	if (text) {
 		strip_trace(text);
+		hide_ids(text);
+	}
 	say_changed('t', &shown.trace, text);
 	for (i = 0; i < NR_PERF; i++)
 		say_samples(i);
@@ -612,13 +614,16 @@ static void op_show(char *text)
 	free(none);
 }
 
-static void look_at(const char *dir, const char *name)
+static void look_at(const char *dir, char *name)
 {
 	char path[4096];
 	struct stat st;
+	int ret;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	if (lstat(path, &st))
+	ret = lstat(path, &st);
+	hide_ids(name);
+	if (ret)
 		printf("| %s %s\n", name, strerrorname_np(errno));
 	else
 		printf("| %s %o %u:%u\n", name, st.st_mode, st.st_uid, st.st_gid);
