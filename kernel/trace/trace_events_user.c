@@ -2767,6 +2767,29 @@ static int unregister_enabler(const struct user_event_key *key)
 	return owner ? change_set(owner, &change) : -ENOENT;
 }
 
+/*
+ * Is the bit of the caller's memory free? register_enabler() decides, this is for an
+ * error that comes before those of the command, and before an event is made in vain.
+ *
+ * Context: process context.
+ * Return: 0; -EADDRINUSE if it is registered, -EINTR.
+ */
+static int check_bit_free(const struct user_event_key *key)
+{
+	struct user_event_mm *owner;
+	int ret;
+
+	/* Pairs with owner_of_current(). */
+	owner = smp_load_acquire(&current->mm->user_event_mm);
+	if (!owner)
+		return 0;
+	if (mutex_lock_killable(&owner->lock))
+		return -EINTR;
+	ret = find_enabler(owner->set, key) ? -EADDRINUSE : 0;
+	mutex_unlock(&owner->lock);
+	return ret;
+}
+
 /* If the word is in a page of the kernel, find out where. */
 static int enabler_find_page_bit(struct user_event_enabler *enabler)
 {
@@ -3920,8 +3943,6 @@ static int check_reg(const struct user_reg *reg)
 	if (reg->enable_addr != (unsigned long)reg->enable_addr ||
 	    !access_ok((void __user *)(unsigned long)reg->enable_addr, reg->enable_size))
 		return -EFAULT;
-	if (reg->flags & USER_EVENT_REG_PERSIST && !perfmon_capable())
-		return -EPERM;
 	return 0;
 }
 
@@ -3958,6 +3979,7 @@ static long register_event(struct user_event_handle *handle, struct user_event *
 static long ioctl_register(struct user_event_handle *handle, void __user *uarg)
 {
 	char *command __free(kfree) = NULL;
+	struct user_event_key key;
 	struct user_event *event;
 	struct user_reg reg;
 	long ret;
@@ -3968,11 +3990,19 @@ static long ioctl_register(struct user_event_handle *handle, void __user *uarg)
 	if (ret)
 		return ret;
 
+	reg.enable_addr = untagged_addr(reg.enable_addr);
+	key.addr = reg.enable_addr;
+	key.bit = reg.enable_bit;
+	ret = check_bit_free(&key);
+	if (ret)
+		return ret;
+
 	command = strndup_user(u64_to_user_ptr(reg.name_args), USER_EVENT_MAX_COMMAND);
 	if (IS_ERR(command))
 		return PTR_ERR(command);
+	if (reg.flags & USER_EVENT_REG_PERSIST && !perfmon_capable())
+		return -EPERM;
 
-	reg.enable_addr = untagged_addr(reg.enable_addr);
 	/* Make it persistent only when all else has succeeded. */
 	event = user_event_get(handle->group, command, reg.flags & ~USER_EVENT_REG_PERSIST);
 	if (IS_ERR(event))

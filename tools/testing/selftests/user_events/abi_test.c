@@ -554,6 +554,10 @@ UE_TEST_F(abi, pair_in_use)
 		EXPECT_EQ(-EADDRINUSE, ue_reg_full(other, "abi_pair u32 a", 0,
 						   &words[0], 8, 7, NULL));
 	}
+	/* That comes before what is wrong with the command. */
+	EXPECT_EQ(-EADDRINUSE, ue_reg_full(other, NULL, 0, &words[0], 4, 7, NULL));
+	EXPECT_EQ(-EADDRINUSE, ue_reg_full(other, "abi_pair2 u99 a", 0,
+					   &words[0], 4, 7, NULL));
 
 	/* Its neighbours are free, also for the same event. */
 	EXPECT_EQ(0, ue_reg_full(other, "abi_pair u32 a", 0, &words[0], 4, 6,

@@ -239,6 +239,14 @@ static int is_not_perfmon(struct context *ctx, int fd)
 	CHECK(ue_reg_full(fd, "perm_root u32 a", persist, word, 4, 0, NULL) ==
 	      -EPERM);
 	CHECK(ue_unreg(fd, word, 0) == -ENOENT);
+	/* The command is read first, but not looked into. */
+	CHECK(ue_reg_full(fd, NULL, persist, word, 4, 0, NULL) == -EFAULT);
+	CHECK(ue_reg_full(fd, "perm_new u99 a", persist, word, 4, 0, NULL) ==
+	      -EPERM);
+	CHECK(!ue_reg(fd, "perm_root u32 a", word, 0, NULL));
+	CHECK(ue_reg_full(fd, "perm_root u32 a", persist, word, 4, 0, NULL) ==
+	      -EADDRINUSE);
+	CHECK(!ue_unreg(fd, word, 0));
 	CHECK(ue_del(fd, "perm_idle") == -EPERM);
 	CHECK(ue_del(fd, "perm_new") == -ENOENT);
 	CHECK(write(ctx->dynamic, "u:perm_new u32 a", 16) == -1 &&
