@@ -62,13 +62,26 @@ function matches(value, pattern, have)
 	return !have || value ~ pattern
 }
 
+# Did the session have such a step before this one?
+function had_step(pattern,   i)
+{
+	for (i = 1; i < nr_steps; i++) {
+		if (("> " steps[i]) ~ pattern)
+			return 1
+	}
+	return 0
+}
+
 # The rule that wants these two lines to differ, 0 for none.
 function find_rule(base_line, our_line,   i, changed, plain, parts)
 {
 	for (i = 1; i <= nr_rules; i++) {
 		if (!matches(step["base"], rule[i, "step"], (i, "step") in rule) ||
 		    !matches(base_line, rule[i, "base"], (i, "base") in rule) ||
-		    !matches(our_line, rule[i, "ours"], (i, "ours") in rule))
+		    !matches(our_line, rule[i, "ours"], (i, "ours") in rule) ||
+		    !matches(text["ours", 1], rule[i, "answer"], (i, "answer") in rule))
+			continue
+		if ((i, "after") in rule && !had_step(rule[i, "after"]))
 			continue
 		if ((i, "as") in rule) {
 			# The same once they are changed so

@@ -218,7 +218,8 @@ static void strip_trace(char *text)
 	char *line, *rest = text, *to = text, *at;
 
 	while ((line = strsep(&rest, "\n"))) {
-		if (!*line || *line == '#')
+		/* A stack trace names functions of the kernel, which are its own. */
+		if (!*line || *line == '#' || !strncmp(line, " => ", 4))
 			continue;
 		/* "  COMM-PID   [CPU] FLAGS SECONDS.MICROSECONDS: EVENT: ..." */
 		at = strchr(line, ']');
@@ -610,6 +611,7 @@ static void op_show(char *text)
 	if (!content)
 		return;
 	hide_number(content, "ID: ", "0123456789");
+	hide_ids(content);
 	say_changed('|', &none, content);
 	free(none);
 }
