@@ -3,7 +3,11 @@
 # BASE	6.12 (default) or 7.3: the Linux that ours is built on
 # KERNEL_SRC	a tree of one's own of about that version instead of Debian's
 # ARCH	x86_64 (default)
-# CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov
+# CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov; or
+#	distro, for make test
+# FLAVOUR	of Debian's configurations for make deb: cloud-amd64 (default) or amd64
+# KCONFIG	a configuration of one's own instead
+# TRIM	yes: without the modules that a virtual machine does not need
 # SUITES	programs of tools/testing/selftests/user_events (default: all)
 # ROUNDS	percent of the rounds that the tests of races go through (default: all)
 # BENCH	benchmarks of bench/rows (default: all)
@@ -22,6 +26,9 @@ COMMANDS ?=
 SESSIONS ?=
 SESSION ?=
 STEPS ?= 200000
+FLAVOUR ?= cloud-amd64
+KCONFIG ?=
+TRIM ?=
 export BASE KERNEL_SRC
 name = $(if $(CONFIG),$(CONFIG)-)$(ARCH)
 
@@ -37,6 +44,7 @@ help:
 	@echo 'make shell     a shell in the guest, with the tools of this machine'
 	@echo 'make tree      prepare the source in build/linux'
 	@echo 'make kernel    build build/$(name)/bzImage'
+	@echo 'make deb       packages of a kernel with Debian'\''s configuration, to install'
 	@echo 'make baseline  build the untouched base as build/baseline-$(ARCH)/bzImage'
 	@echo 'make bench     count what user events cost, on the base and on ours'
 	@echo 'make sizes     write payloads of every size, on the base and on ours'
@@ -50,8 +58,9 @@ help:
 	@echo 'All take BASE= (6.12 or 7.3, whose source is fetched) and KERNEL_SRC= (a tree'
 	@echo 'of your own of about that version).'
 	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov) and ARCH= (s390x, i386,'
-	@echo 'arm64), test takes SUITES= and ROUNDS= (percent of those of races), fuzz'
-	@echo 'takes SEED=, COMMANDS= and STEPS=, diff takes SEED=, COMMANDS= and SESSIONS='
+	@echo 'arm64), test takes CONFIG=distro, SUITES= and ROUNDS= (percent of those of'
+	@echo 'races), fuzz takes SEED=, COMMANDS= and STEPS=, diff takes SEED=, COMMANDS= and'
+	@echo 'SESSIONS=, deb takes FLAVOUR= (cloud-amd64, amd64), KCONFIG= (a file) and TRIM=yes'
 
 run:
 	@qemu/run.sh $(name)
@@ -85,6 +94,9 @@ kernel:
 	@qemu/packages.sh kernel $(filter-out x86_64,$(ARCH))
 	@qemu/kernel.sh $(name)
 
+deb:
+	@qemu/deb.sh -f '$(FLAVOUR)' $(if $(KCONFIG),-c '$(KCONFIG)') $(if $(TRIM),-t)
+
 baseline:
 	@qemu/packages.sh kernel
 	@qemu/kernel.sh baseline-$(ARCH)
@@ -114,5 +126,5 @@ gdb:
 clean:
 	rm -rf build
 
-.PHONY: help run bpf containers docs test fuzz check shell tree kernel baseline bench sizes diff \
+.PHONY: help run bpf containers docs test fuzz check shell tree kernel deb baseline bench sizes diff \
 	patch series menuconfig gdb clean

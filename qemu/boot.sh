@@ -5,7 +5,7 @@ usage()
 {
 	cat <<'END'
 usage: boot.sh [OPTION...] COMMAND [ARG...]
-       boot.sh [OPTION...] -I INITRAMFS
+       boot.sh [OPTION...] -I INITRAMFS [-d IMAGE]...
 
 Boot a kernel and run COMMAND in it as root, with the host's root file system:
 every path is the same as on the host, and what the guest writes is lost, but
@@ -16,6 +16,8 @@ not start, or the kernel reports a bug on its console.
   -k IMAGE   kernel to boot (default build/x86_64/bzImage)
   -A ARCH    of the kernel (default x86_64); others take an initramfs
   -I FILE    initramfs to run instead of the host's root file system
+  -d IMAGE   a disk for that, whose name is the file's: what the guest writes to it is
+             lost
   -c CPUS    (default 2)
   -m MB      memory (default 1024)
   -a ARGS    more kernel arguments
@@ -37,6 +39,7 @@ END
 kernel=$build/x86_64/bzImage
 arch=x86_64
 initramfs=
+disks=
 cpus=2
 memory=1024
 args=
@@ -49,11 +52,12 @@ interactive=
 bugs=yes
 debugger=
 symbols=
-while getopts k:A:I:c:m:a:w:t:l:r:iosbgh option; do
+while getopts k:A:I:d:c:m:a:w:t:l:r:iosbgh option; do
 	case $option in
 	k) kernel=$OPTARG ;;
 	A) arch=$OPTARG ;;
 	I) initramfs=$OPTARG ;;
+	d) disks="$disks $OPTARG" ;;
 	c) cpus=$OPTARG ;;
 	m) memory=$OPTARG ;;
 	a) args=$OPTARG ;;
@@ -126,6 +130,7 @@ x86_64)
 		tsc=
 		steady=
 	fi
+	[ "$threads" = multi ] || steady=
 	accel="$accel -smp $cpus,sockets=$cpus"
 	# On a busy host it may also find a wrong rate of the time stamp counter,
 	# which is the host's. In a virtual machine that one is known.
@@ -182,6 +187,11 @@ append="console=$tty panic=-1 $hangs $tsc $steady $args"
 if [ -n "$initramfs" ]; then
 	set -- "$@" -initrd "$initramfs"
 	append="$append cpus=$cpus"
+	for disk in $disks; do
+		id=$(basename "$disk" .ext4)
+		set -- "$@" -drive "id=$id,if=none,format=raw,snapshot=on,file=$disk" \
+			-device "virtio-blk-$bus,drive=$id,serial=$id"
+	done
 else
 	set -- "$@" -fsdev "$(share root / ,readonly=on)" \
 		-device virtio-9p-$bus,fsdev=root,mount_tag=root \

@@ -48,6 +48,9 @@ take_theirs()
 		cat "$kconfig" >"$theirs" || die "there is no configuration $kconfig"
 		return
 	fi
+	grep -q "^config-$base " "$top/qemu/packages" ||
+		die "qemu/packages has no configuration for $base: name one by KCONFIG="
+	"$top/qemu/packages.sh" "config-$base" || exit
 	directory=/usr/src/linux-config-$base
 	packed=$directory/config.amd64_none_$flavour.xz
 	[ -e "$packed" ] || die "there is no $packed: FLAVOUR= is one of" \
@@ -88,19 +91,12 @@ configure()
 	rm -f "$last"
 	cat "$theirs" "$wanted" >"$obj/.config"
 	logged "configuring $name" "config-$name" kmake olddefconfig
-	kept >"$obj/config-full"
 	if [ -n "$trim" ]; then
 		logged "leaving out modules" "config-$name" \
 			kmake LSMOD="$obj/modules" localmodconfig
 	fi
 	check_config "$wanted"
 	mv "$last.new" "$last"
-}
-
-# The options of the kernel itself; those of modules go with them.
-kept()
-{
-	grep '=y$' "$obj/.config" | sort
 }
 
 # Of the newest file that is compiled or configures: the version of the package rises with
@@ -116,8 +112,8 @@ changed()
 # files, and a module more is 3 or 4 of them.
 check_room()
 {
-	options=$(grep -c '=[ym]$' "$obj/.config")
-	objects=$((options <= 1640 ? 2600 : 2600 + (options - 1640) * 7 / 2))
+	count=$(grep -c '=[ym]$' "$obj/.config")
+	objects=$((count <= 1640 ? 2600 : 2600 + (count - 1640) * 7 / 2))
 	gigabytes=$((2 + objects / 600))
 	here=$(($(du -sk "$obj" | cut -f1) / 1000000))
 	minutes=$((objects * 2 / $(nproc) / 60))
@@ -153,3 +149,24 @@ packing()
 }
 
 packing build_kernel headers all
+
+# bindeb-pkg puts its packages above the directory of the objects. linux-libc-dev is what
+# all programs are compiled with: the distribution's stays.
+pack()
+{
+	rm -f "$tree"/linux-*"_$version"_*.deb "$tree"/linux-upstream_*
+	packing kmake DEBFULLNAME=user_events DEBEMAIL=root@localhost \
+		KDEB_PKGVERSION="$version" KDEB_CHANGELOG_DIST=UNRELEASED KDEB_COMPRESS=zstd \
+		DPKG_FLAGS=-Ppkg.linux-upstream.nokerneldbg bindeb-pkg || return
+	rm -f "$tree"/linux-libc-dev_*.deb "$tree"/linux-upstream_* \
+		"$build/deb"/linux-*-user-events_*.deb &&
+	mv "$tree"/linux-*-user-events_"$version"_*.deb "$build/deb"
+}
+
+echo "Packing version $version"
+logged "packing the kernel" "deb-$name" pack
+for package in "$build/deb"/linux-*"_$version"_*.deb; do
+	echo "Package: ${package#"$top"/}, $(($(stat -c %s "$package") / 1000000)) MB," \
+		"$(($(dpkg-deb -f "$package" Installed-Size) / 1000)) MB installed"
+done
+echo "Install it by: apt install ./${build#"$top"/}/deb/linux-image-*_${version}_*.deb"

@@ -25,6 +25,9 @@ case $config in
 baseline)
 	"$top/qemu/tree.sh" baseline || exit
 	;;
+distro)
+	die "CONFIG=distro is for 'make test'; 'make deb' builds its kernel"
+	;;
 *)
 	fragments="$fragments $config ours"
 	"$top/qemu/tree.sh" || exit

@@ -62,23 +62,8 @@ fi
 version=$(cat "$source/version" 2>/dev/null)
 [ -z "$version" ] || answer "$version" "$source/usr/src/$linux.tar.xz"
 
-# The archive that this machine's apt has Debian from, and the file that says so.
-machine_archive()
-{
-	# shellcheck disable=SC2016 # apt-get expands it
-	apt-get indextargets --format \
-		'$(CODENAME) $(COMPONENT) $(REPO_URI) $(SOURCESENTRY)' \
-		'Created-By: Packages' |
-		awk -v release="$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)" '
-			$1 == release && $2 == "main" { print $3, $4; exit }'
-}
-
-archive=$(machine_archive)
-[ -n "$archive" ] ||
-	die "apt knows no archive of Debian: name a tree by KERNEL_SRC= instead"
-uri=${archive% *}
-entry=${archive#* }
-keyring=$(sed -n 's/.*signed-by[:=] *\([^] ]*\).*/\1/Ip' "${entry%:*}" | head -n 1)
+# shellcheck source=archive.sh
+. "$top/qemu/archive.sh"
 echo "deb ${keyring:+[signed-by=$keyring] }$uri $release main" >"$source/sources.list"
 
 # apt COMMAND...: with our list alone

@@ -5,8 +5,12 @@
 
 # shellcheck disable=SC2086 # a list of names
 "$top/qemu/packages.sh" kernel guest test $packages || exit
-"$top/qemu/kernel.sh" "$name" || exit
-"$top/qemu/kernel.sh" "$name" headers || exit
+if [ "$config" = distro ]; then
+	"$top/qemu/deb.sh" -t || exit
+else
+	"$top/qemu/kernel.sh" "$name" || exit
+	"$top/qemu/kernel.sh" "$name" headers || exit
+fi
 
 # Where the host's programs do not run, the tests bring all they need. On i386
 # the 32-bit programs would be the others once more.

@@ -23,6 +23,7 @@ name=${1:-x86_64}
 [ $# -eq 0 ] || shift
 # shellcheck source=name.sh
 . "$top/qemu/name.sh"
+[ "$config" != distro ] || exec "$top/qemu/distro.sh" "$rounds" "$@"
 
 # shellcheck source=suites.sh
 . "$top/qemu/suites.sh"
