@@ -329,7 +329,8 @@ check_lockdown()
 	echo confidentiality >/sys/kernel/security/lockdown
 	check "confidentiality" grep -qF '[confidentiality]' /sys/kernel/security/lockdown
 	check "perf is refused" fails perf_record
-	check "a program opens, registers, writes" sh -c "./distro $events | grep -x 'wrote $events'"
+	check "a program opens, registers, writes" \
+		sh -c "./distro $events | grep -x 'wrote $events'"
 }
 
 check_locked()

@@ -35,22 +35,23 @@ static int failed(const char *what)
 	return 1;
 }
 
-/* A frame of its own: the call chain of an event has main() in it. */
-static __attribute__((noinline)) int write_event(int fd, __u32 index, __u32 count)
+static int write_event(int fd, __u32 index, __u32 count)
 {
-	struct {
-		__u32 index;
-		__u32 count;
-		char tag[8];
-		__u32 location;
-	} __attribute__((packed)) record = { .index = index, .count = count };
 	char text[16];
+	char tag[8] = "";
 	int size = snprintf(text, sizeof(text), "text %u", count) + 1;
-	struct iovec parts[] = { { &record, sizeof(record) }, { text, size } };
+	__u32 location = DYN_LOC(COMMON_FIELDS + sizeof(count) + sizeof(tag) + sizeof(location),
+				 size);
+	struct iovec record[] = {
+		{ &index, sizeof(index) },
+		{ &count, sizeof(count) },
+		{ tag, sizeof(tag) },
+		{ &location, sizeof(location) },
+		{ text, size },
+	};
 
-	snprintf(record.tag, sizeof(record.tag), "tag %u", count % 2);
-	record.location = DYN_LOC(COMMON_FIELDS + sizeof(record) - sizeof(index), size);
-	return writev(fd, parts, 2) < 0;
+	snprintf(tag, sizeof(tag), "tag %u", count % 2);
+	return writev(fd, record, 5) < 0;
 }
 
 int main(int argc, char **argv)

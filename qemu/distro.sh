@@ -39,7 +39,8 @@ make_disk()
 		"$disk" &&
 	echo "$tests" >"$disk/options" &&
 	for program in samples/user_events/user_events_example qemu/contained qemu/distro; do
-		gcc -O2 -g -fno-omit-frame-pointer -Wall -Werror -static -D_GNU_SOURCE \
+		gcc -O2 -g -fno-omit-frame-pointer -fno-inline -Wall -Werror -static \
+			-D_GNU_SOURCE \
 			-isystem "$obj/usr/include" -o "$disk/containers/${program##*/}" \
 			"$top/$program.c" || return
 	done &&
@@ -64,10 +65,10 @@ boot()
 
 logged "making the disk" distro-disk make_disk
 status=0
-boot consumers,services,removal 1200 || status=1
-boot lockdown 900 lockdown=integrity || status=1
-boot locked 600 lockdown=confidentiality || status=1
-boot containers 900 || status=1
+boot consumers,services,removal 3600 || status=1
+boot lockdown 1800 lockdown=integrity || status=1
+boot locked 900 lockdown=confidentiality || status=1
+boot containers 1800 || status=1
 {
 	boot kselftests 7200
 	echo $? >"$results/status"

@@ -68,10 +68,10 @@ install_package()
 {
 	cp "$deb" "$root/tmp" &&
 	unshare --mount --pid --fork --kill-child sh -c '
-		mount -t proc proc "$1/proc" &&
-		mount -t tmpfs tmpfs "$1/dev/shm" &&
+		mount -t proc none "$1/proc" &&
+		mount -t devpts none "$1/dev/pts" &&
 		chroot "$1" env DEBIAN_FRONTEND=noninteractive PATH="$PATH:/usr/sbin:/sbin" \
-			apt-get install -y --no-download "./tmp/$2"' \
+			apt-get install -y "/tmp/$2"' \
 		sh "$root" "$(basename "$deb")" &&
 	rm "$root/tmp/$(basename "$deb")"
 }
