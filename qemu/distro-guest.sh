@@ -160,7 +160,7 @@ by_bpftrace()
 	cat >"$work/distro.bt" <<-'END'
 	tracepoint:user_events:distro {
 		@count = count(); @sum = sum(args.count);
-		@tag[str(args.tag)] = count();
+		@tag[args.tag] = count();
 	}
 	tracepoint:user_events:distro /args.count == 42/ { @text = str(args.text); }
 	END
