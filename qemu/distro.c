@@ -17,7 +17,8 @@
 #define COMMON_FIELDS	8
 
 static const char path[] = "/sys/kernel/tracing/user_events_data";
-static const char command[] = "distro u32 count; char[8] tag; __data_loc char[] text";
+static const char command[] =
+	"distro u32 count; u32 odd; char[8] tag; __data_loc char[] text";
 
 static __u32 enabled;
 
@@ -40,18 +41,20 @@ static int write_event(int fd, __u32 index, __u32 count)
 	char text[16];
 	char tag[8] = "";
 	int size = snprintf(text, sizeof(text), "text %u", count) + 1;
-	__u32 location = DYN_LOC(COMMON_FIELDS + sizeof(count) + sizeof(tag) + sizeof(location),
-				 size);
+	__u32 odd = count % 2;
+	__u32 location = DYN_LOC(COMMON_FIELDS + sizeof(count) + sizeof(odd) + sizeof(tag) +
+				 sizeof(location), size);
 	struct iovec record[] = {
 		{ &index, sizeof(index) },
 		{ &count, sizeof(count) },
+		{ &odd, sizeof(odd) },
 		{ tag, sizeof(tag) },
 		{ &location, sizeof(location) },
 		{ text, size },
 	};
 
-	snprintf(tag, sizeof(tag), "tag %u", count % 2);
-	return writev(fd, record, 5) < 0;
+	snprintf(tag, sizeof(tag), "tag %u", odd);
+	return writev(fd, record, 6) < 0;
 }
 
 int main(int argc, char **argv)
