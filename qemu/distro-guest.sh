@@ -63,8 +63,7 @@ counted()
 	}
 }
 
-# The event is there before the program is: a tracer can have it on when it starts. bpftrace
-# 0.23 takes a location for 8 bytes, and finds it only at an offset that is so aligned.
+# The event is there before the program is: a tracer can have it on when it starts.
 make_event()
 {
 	echo 'u:distro u32 count; u32 odd; char[8] tag; __data_loc char[] text' \
@@ -156,14 +155,15 @@ perf_list()
 		"$work/perf.txt"
 }
 
+# bpftrace 0.23.2 takes locations for something else: str(args.filename) of the kernel's
+# own sched_process_exec is empty as well.
 by_bpftrace()
 {
 	cat >"$work/distro.bt" <<-'END'
 	tracepoint:user_events:distro {
 		@count = count(); @sum = sum(args.count);
-		@tag[args.tag] = count();
+		@odd = sum(args.odd); @tag[args.tag] = count();
 	}
-	tracepoint:user_events:distro /args.count == 42/ { @text = str(args.text); }
 	END
 	bpftrace -c "$PWD/distro $events" "$work/distro.bt" >"$work/bpf" 2>&1 || {
 		cat "$work/bpf"
@@ -171,8 +171,8 @@ by_bpftrace()
 	}
 	counted 1 "^@count: $events\$" "$work/bpf" &&
 	counted 1 "^@sum: $((events * (events - 1) / 2))\$" "$work/bpf" &&
-	counted 2 "^@tag\[tag [01]\]: $((events / 2))\$" "$work/bpf" &&
-	counted 1 '^@text: text 42$' "$work/bpf"
+	counted 1 "^@odd: $((events / 2))\$" "$work/bpf" &&
+	counted 2 "^@tag\[tag [01]\]: $((events / 2))\$" "$work/bpf"
 }
 
 by_trace_cmd()
