@@ -2768,8 +2768,8 @@ static int unregister_enabler(const struct user_event_key *key)
 }
 
 /*
- * Is the bit of the caller's memory free? register_enabler() decides, this is for an
- * error that comes before those of the command, and before an event is made in vain.
+ * Is the bit of the caller's memory free? Programs expect this error before those of
+ * the command. Another thread may take the bit meanwhile: register_enabler() decides.
  *
  * Context: process context.
  * Return: 0; -EADDRINUSE if it is registered, -EINTR.
