@@ -19,17 +19,9 @@ name=distro-x86_64
 "$top/qemu/image.sh" "$build/deb"/linux-image-*-user-events_*.deb || exit
 
 image=$top/build/image
-results=$build/$name/results
+choose_suites "$@"
 disk=$results/job
-rm -rf "$results"
 mkdir -p "$disk/containers"
-listed=$suites/kselftest-list.txt
-tests=
-if [ $# -gt 0 ]; then
-	listed=$results/listed
-	printf 'user_events:%s\n' "$@" >"$listed"
-	tests=$(printf ' -t user_events:%s' "$@")
-fi
 
 # What the guest does is on a disk of its own.
 make_disk()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 #
 # Sourced after name.sh: build the kernel $name and, in $suites, the selftests.
 
@@ -35,3 +35,19 @@ rm -rf "$suites"
 if [ "$arch" = x86_64 ] && ! grep -q '_32$' "$suites/kselftest-list.txt"; then
 	die "the selftests have no 32-bit programs: does 'gcc -m32' work?"
 fi
+
+# choose_suites [PROGRAM...]: $listed has the names of these programs, or of all, and
+# $tests the options by which run_kselftest.sh runs them. $results is an empty directory.
+choose_suites()
+{
+	results=$build/$name/results
+	rm -rf "$results"
+	mkdir -p "$results"
+	listed=$suites/kselftest-list.txt
+	tests=
+	if [ $# -gt 0 ]; then
+		listed=$results/listed
+		printf 'user_events:%s\n' "$@" >"$listed"
+		tests=$(printf ' -t user_events:%s' "$@")
+	fi
+}

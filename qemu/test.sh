@@ -31,17 +31,7 @@ name=${1:-x86_64}
 
 console=$logs/test-$name-console.log
 output=$logs/test-$name.tap
-results=$build/$name/results
-rm -rf "$results"
-mkdir -p "$results"
-
-listed=$suites/kselftest-list.txt
-tests=
-if [ $# -gt 0 ]; then
-	listed=$results/listed
-	printf 'user_events:%s\n' "$@" >"$listed"
-	tests=$(printf ' -t user_events:%s' "$@")
-fi
+choose_suites "$@"
 
 initramfs()
 {
