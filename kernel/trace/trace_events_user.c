@@ -4479,15 +4479,12 @@ static bool args_match(const struct user_event_format *format, int argc, const c
 	return !IS_ERR(other) && formats_match(format, other);
 }
 
-/* No system, or that of a group, stands for single- and multi-format events. */
-static bool in_system(const struct user_event *event, const char *system)
+/* Each system of a group, or none, stands for single- and multi-format events. */
+static bool in_system(const struct user_event_group *group, const char *system)
 {
 	if (!system)
-		return event->group == &user_event_init_group;
-	if (!strcmp(system, event->call.class->system))
-		return true;
-	return event->group != &user_event_init_group &&
-	       !strcmp(system, event->group->single_system);
+		return group == &user_event_init_group;
+	return !strcmp(system, group->single_system) || !strcmp(system, group->multi_system);
 }
 
 static bool dyn_match(const char *system, const char *name, int argc,
@@ -4495,7 +4492,7 @@ static bool dyn_match(const char *system, const char *name, int argc,
 {
 	struct user_event *event = event_of_dyn(dyn_event);
 
-	if (!in_system(event, system))
+	if (!in_system(event->group, system))
 		return false;
 	if (strcmp(name, event->format->name) && strcmp(name, event->tracepoint.name))
 		return false;

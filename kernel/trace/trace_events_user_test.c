@@ -1113,7 +1113,8 @@ static const struct dyn_match_case dyn_match_cases[] = {
 	{ "name", NULL, "kunit", 0, {}, false },
 	{ "name of the format", "user_events_multi", NULL, 0, {}, true },
 	{ "system", "user_events_multi", "kunit", 0, {}, true },
-	{ "other system", "user_events", "kunit", 0, {}, false },
+	{ "system of the others", "user_events", "kunit", 0, {}, true },
+	{ "other system", "user_events_kunit", "kunit", 0, {}, false },
 	{ "other name", NULL, "kuni", 0, {}, false },
 	{ "fields", NULL, "kunit", 4, { "u32", "a;", "u8", "b" }, true },
 	{ "fields, other spacing", NULL, "kunit", 3, { "u32", "a;u8", "b;" }, true },
@@ -1145,7 +1146,7 @@ static bool matches(struct user_event *event, const char *system)
 	return dyn_match(system, "kunit", 0, NULL, &event->dyn_event);
 }
 
-/* In dynamic_events the system of a group stands for both kinds of its events. */
+/* In dynamic_events each system of a group stands for both kinds of its events. */
 static void registry_dyn_match_group(struct kunit *test)
 {
 	struct user_event *multi, *single;
@@ -1159,10 +1160,11 @@ static void registry_dyn_match_group(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, matches(single, "user_events_kunit"));
 	KUNIT_EXPECT_TRUE(test, matches(multi, "user_events_kunit"));
 	KUNIT_EXPECT_TRUE(test, matches(multi, "user_events_multi_kunit"));
-	KUNIT_EXPECT_FALSE(test, matches(single, "user_events_multi_kunit"));
+	KUNIT_EXPECT_TRUE(test, matches(single, "user_events_multi_kunit"));
 	KUNIT_EXPECT_FALSE(test, matches(single, NULL));
 	KUNIT_EXPECT_FALSE(test, matches(multi, NULL));
 	KUNIT_EXPECT_FALSE(test, matches(single, "user_events"));
+	KUNIT_EXPECT_FALSE(test, matches(multi, "user_events_multi"));
 	user_event_put(single);
 	user_event_put(multi);
 	KUNIT_EXPECT_EQ(test, user_event_delete(&test_group, "kunit"), 0);

@@ -815,6 +815,7 @@ UE_TEST_F(command, dynamic_events)
 	static const char * const remove[] = {
 		"-:user_events/cmd_dyn",
 		"!u:user_events/cmd_dyn",
+		"-:user_events_multi/cmd_dyn",
 		"-:user_events/cmd_dyn u32 a; char[20] b; struct s c 16",
 		"-:cmd_dyn u32 a; char[20] b; struct s c 16",
 		"!u:cmd_dyn u32 a; char[20] b; struct s c 16",
@@ -850,6 +851,34 @@ UE_TEST_F(command, dynamic_events)
 		ASSERT_LE(0, ue_read("dynamic_events", self->text,
 				     sizeof(self->text)));
 		EXPECT_EQ(0, has_line(self->text, line));
+	}
+}
+
+/* One line deletes all formats of a name, and which of both systems does not matter. */
+UE_TEST_F(command, dynamic_events_formats)
+{
+	static const char * const systems[] = { "user_events", "user_events_multi" };
+	const __u16 flags = USER_EVENT_REG_PERSIST | USER_EVENT_REG_MULTI_FORMAT;
+	char line[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(systems); i++) {
+		ASSERT_EQ(0, ue_write("dynamic_events", "u:cmd_dyn u32 a"));
+		ASSERT_EQ(0, ue_reg_full(self->fd, "cmd_dyn u32 b", flags, &self->word,
+					 sizeof(self->word), 0, NULL));
+		ASSERT_EQ(0, ue_reg_full(self->fd, "cmd_dyn u32 c", flags, &self->word,
+					 sizeof(self->word), 1, NULL));
+		ASSERT_EQ(0, unreg_bits(self->fd, &self->word, 2));
+		close(self->fd);
+		EXPECT_EQ(3, ue_active());
+
+		snprintf(line, sizeof(line), "-:%s/cmd_dyn u32 b", systems[i]);
+		EXPECT_EQ(0, ue_write("dynamic_events", line));
+		EXPECT_EQ(2, ue_active());
+		snprintf(line, sizeof(line), "-:%s/cmd_dyn", systems[i]);
+		EXPECT_EQ(0, ue_write("dynamic_events", line));
+		EXPECT_EQ(0, ue_active());
+		self->fd = ue_open();
+		ASSERT_LE(0, self->fd);
 	}
 }
 
