@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "consumer.h"
+#include "process.h"
 
 FIXTURE(perf)
 {
@@ -107,7 +108,7 @@ UE_TEST_F(perf, task)
 	EXPECT_TRUE(event_lost_nothing(self->event));
 
 	pf_close(&self->pf);
-	EXPECT_EQ(0, self->word);
+	wait_word(&self->word, 0);
 	EXPECT_EQ(-EBADF, emit_a(self, 3));
 }
 
@@ -161,7 +162,7 @@ UE_TEST_F(perf, inherit)
 	EXPECT_EQ(2, pf_count(&self->pf));
 
 	pf_close(&self->pf);
-	EXPECT_EQ(0, self->word);
+	wait_word(&self->word, 0);
 }
 
 /* The bit stays while a child that inherited the event is alive. */
@@ -182,14 +183,14 @@ UE_TEST_F(perf, task_that_exits)
 	}
 
 	ASSERT_EQ(0, pf_open(&self->pf, self->id, pid, -1, pf_pages(16)));
-	EXPECT_EQ(1, self->word);
+	wait_word(&self->word, 1);
 	ASSERT_EQ(1, write(gate[1], "g", 1));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_EQ(1, got_a(&self->pf, 1));
 
 	pf_close(&self->pf);
-	EXPECT_EQ(0, self->word);
+	wait_word(&self->word, 0);
 	close(gate[0]);
 	close(gate[1]);
 }

@@ -26,6 +26,7 @@ static inline void *map_pages(int count)
 	return mem == MAP_FAILED ? NULL : mem;
 }
 
+/* After a fork: where the page is still that of both, the word follows a bit later. */
 static inline void wait_word(const uint32_t *word, uint32_t value)
 {
 	while (__atomic_load_n(word, __ATOMIC_RELAXED) != value)

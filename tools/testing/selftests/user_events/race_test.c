@@ -1388,8 +1388,8 @@ UE_TEST_F(race, writes_against_all)
 
 	ASSERT_EQ(0, reader_destroy(&kept));
 	ASSERT_EQ(0, reader_destroy(&others));
-	EXPECT_EQ(0, words[0]);
-	EXPECT_EQ(0, words[1]);
+	wait_word(&words[0], 0);
+	wait_word(&words[1], 0);
 	free(seen);
 }
 
@@ -1446,14 +1446,14 @@ UE_TEST_F(race, writes_and_instances)
 
 		ASSERT_EQ(0, reader_create(&reader, "race_reader", "256"));
 		ASSERT_EQ(0, ft_switch(&reader.ft[0], "race_instance", 1));
-		EXPECT_EQ(1, word);
+		wait_word(&word, 1);
 		EXPECT_EQ(size + 4, emit(self->fd, 0, &body, size));
 		EXPECT_LT(0, reader_check(&reader, NULL, INSTANCE_SEQS));
 		ASSERT_EQ(0, reader_destroy(&reader));
 	}
 	atomic_store(&crew->stop, 1);
 	CREW_EXPECT_DONE();
-	EXPECT_EQ(0, word);
+	wait_word(&word, 0);
 	EXPECT_EQ(-EBADF, emit(self->fd, 0, &body, body_fill(&body, 0, 1)));
 }
 
