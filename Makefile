@@ -3,8 +3,8 @@
 # BASE	6.12 (default) or 7.3: the Linux that ours is built on
 # KERNEL_SRC	a tree of one's own of about that version instead of Debian's
 # ARCH	x86_64 (default)
-# CONFIG	a fragment of qemu/config on top of the plain one: debug, kcsan, gcov; or
-#	distro, for make test
+# CONFIG	a fragment of qemu/config on top of the plain one: debug, features, kcsan,
+#	gcov; or distro, for make test
 # FLAVOUR	of Debian's configurations for make deb: cloud-amd64 (default) or amd64
 # KCONFIG	a configuration of one's own instead
 # TRIM	yes: without the modules that a virtual machine does not need
@@ -57,7 +57,7 @@ help:
 	@echo
 	@echo 'All take BASE= (6.12 or 7.3, whose source is fetched) and KERNEL_SRC= (a tree'
 	@echo 'of your own of about that version).'
-	@echo 'test and kernel take CONFIG= (debug, kcsan, gcov) and ARCH= (s390x, i386,'
+	@echo 'test and kernel take CONFIG= (debug, features, kcsan, gcov) and ARCH= (s390x, i386,'
 	@echo 'arm64), test takes CONFIG=distro, SUITES= and ROUNDS= (percent of those of'
 	@echo 'races), fuzz takes SEED=, COMMANDS= and STEPS=, diff takes SEED=, COMMANDS= and'
 	@echo 'SESSIONS=, deb takes FLAVOUR= (cloud-amd64, amd64), KCONFIG= (a file) and TRIM=yes'
@@ -91,14 +91,12 @@ tree:
 	@qemu/tree.sh
 
 kernel:
-	@qemu/packages.sh kernel $(filter-out x86_64,$(ARCH))
 	@qemu/kernel.sh $(name)
 
 deb:
 	@qemu/deb.sh -f '$(FLAVOUR)' $(if $(KCONFIG),-c '$(KCONFIG)') $(if $(TRIM),-t)
 
 baseline:
-	@qemu/packages.sh kernel
 	@qemu/kernel.sh baseline-$(ARCH)
 
 bench:

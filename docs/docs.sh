@@ -31,6 +31,4 @@ logged "building the parts of programs" docs-parts cc -O2 -Wall -Wextra -Werror 
 logged "looking at the programs" docs-programs cc -O2 -Wall -Wextra -Werror \
 	-I "$obj/usr/include" -o "$work/shop" "$work/examples/shop.c"
 
-echo "Booting build/$name/$image"
-"$top/qemu/boot.sh" -k "$build/$name/$image" -m "$memory" -t 900 \
-	-l "$logs/docs.log" "$top/docs/guest.sh" "$work/examples" "$obj/usr/include"
+boot_kernel -t 900 -l "$logs/docs.log" "$top/docs/guest.sh" "$work/examples" "$obj/usr/include"

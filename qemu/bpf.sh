@@ -25,6 +25,4 @@ done
 logged "building the BPF sample" bpf-ring make -C "$samples" \
 	OUT="$build/bpf" CFLAGS="-O2 -Wall -Wextra -Werror"
 
-echo "Booting build/$name/$image"
-"$top/qemu/boot.sh" -k "$build/$name/$image" -m "$memory" -t 600 \
-	-l "$logs/bpf.log" "$top/qemu/bpf-guest.sh" "$build/bpf"
+boot_kernel -t 600 -l "$logs/bpf.log" "$top/qemu/bpf-guest.sh" "$build/bpf"

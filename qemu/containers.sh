@@ -23,6 +23,4 @@ for program in samples/user_events/user_events_example qemu/contained; do
 		"$top/$program.c"
 done
 
-echo "Booting build/$name/$image"
-"$top/qemu/boot.sh" -k "$build/$name/$image" -m "$memory" -t 600 \
-	-l "$logs/containers.log" "$top/qemu/containers-guest.sh" "$build/containers"
+boot_kernel -t 600 -l "$logs/containers.log" "$top/qemu/containers-guest.sh" "$build/containers"

@@ -18,7 +18,5 @@ name=$1
 # Following each allocation takes most of the time; the test suite looks for leaks.
 # Process ids in set_event_pid have more probes in the scheduler come and go, for
 # which the kernel patches calls that are always in use.
-echo "Booting build/$name/$image"
-"$top/qemu/boot.sh" -o -a "kmemleak=off $bootargs" -k "$build/$name/$image" -m "$memory" -t 7200 \
-	-l "$logs/fuzz-$name.log" \
+boot_kernel -o -a "kmemleak=off $bootargs" -t 7200 -l "$logs/fuzz-$name.log" \
 	"$suites/user_events/fuzz" -p -s "$2" -c "$3" -n "$4"

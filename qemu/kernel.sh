@@ -19,6 +19,8 @@ name=${1:-x86_64}
 . "$top/qemu/build.sh"
 fragments="common $arch"
 differs=$(base_directory qemu/config)
+# shellcheck disable=SC2086 # a list of names
+"$top/qemu/packages.sh" kernel $packages || exit
 lock "kernel-$name"
 
 case $config in

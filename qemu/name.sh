@@ -31,6 +31,8 @@ options=
 memory=1024
 testlimit=1800
 bootargs=
+# Options of boot.sh by which the kernel works under emulation.
+emulation=
 
 case $arch in
 x86_64)
@@ -62,6 +64,13 @@ arm64)
 esac
 
 case $config in
+features)
+	# It patches its own code all the time.
+	emulation=-o
+	packages=features
+	objects=1200
+	testlimit=3600
+	;;
 gcov)
 	options=GCOV_PROFILE_trace_events_user.o=y
 	;;
@@ -95,4 +104,12 @@ kmake()
 		KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_VERSION=1 \
 		KBUILD_BUILD_USER=user KBUILD_BUILD_HOST=host \
 		-j"$(nproc)" $options "$@"
+}
+
+# boot_kernel OPTION... [COMMAND [ARG...]]: boot.sh with the kernel $name.
+boot_kernel()
+{
+	echo "Booting build/$name/$image"
+	# shellcheck disable=SC2086 # options
+	"$top/qemu/boot.sh" $emulation -k "$build/$name/$image" -m "$memory" "$@"
 }

@@ -19,6 +19,4 @@ logged "building the sample" sample cc -O2 -Wall -Werror \
 	-I "$obj/usr/include" -o "$sample" \
 	"$top/samples/user_events/user_events_example.c"
 
-echo "Booting build/$name/$image"
-"$top/qemu/boot.sh" -k "$build/$name/$image" -m "$memory" -t 120 \
-	-l "$logs/run.log" "$top/qemu/run-guest.sh" "$sample"
+boot_kernel -t 120 -l "$logs/run.log" "$top/qemu/run-guest.sh" "$sample"

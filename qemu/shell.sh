@@ -23,7 +23,6 @@ echo "Leave with 'exit', or kill the guest with Ctrl-A X."
 [ -z "$debugger" ] || echo "It waits for: gdb -ex 'target remote :1234' $obj/vmlinux"
 size=$(stty size 2>/dev/null)
 # shellcheck disable=SC2016,SC2086 # the guest's shell expands it; options
-"$top/qemu/boot.sh" -s -b $debugger -k "$build/$name/$image" -m "$memory" \
-	-l "$logs/shell.log" sh -c '
+boot_kernel -s -b $debugger -l "$logs/shell.log" sh -c '
 	stty rows "${1% *}" cols "${1#* }" 2>/dev/null
 	cd /sys/kernel/tracing && exec bash -i' sh "${size:-24 80}"

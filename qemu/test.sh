@@ -57,7 +57,7 @@ fi
 # What the kernel does not know becomes the environment of its first process.
 bootargs="$bootargs UE_ROUNDS=$rounds"
 
-set -- -k "$build/$name/$image" -A "$arch" -l "$console" -m "$memory" -r "$symbols" \
+set -- -A "$arch" -l "$console" -r "$symbols" \
 	-a "kunit.enable=1 kunit.filter_glob=user_event* $bootargs" -t "$testlimit"
 if [ "$arch" = x86_64 ]; then
 	# shellcheck disable=SC2086 # options
@@ -67,9 +67,8 @@ else
 	set -- "$@" -I "$build/$name/initramfs.cpio"
 fi
 
-echo "Booting build/$name/$image"
 {
-	"$top/qemu/boot.sh" "$@"
+	boot_kernel "$@"
 	echo $? >"$results/status"
 } | tee "$output"
 
