@@ -182,6 +182,14 @@ by_trace_cmd()
 	counted $events ' distro: *count=' "$work/trace"
 }
 
+# The file of by_trace_cmd().
+by_kernelshark()
+{
+	python3 ./kernelshark.py "$work/trace.dat" >"$work/rows" &&
+	counted $events '^user_events/distro count=[0-9]* odd=[01] tag=tag [01] text=text [0-9]*$' \
+		"$work/rows"
+}
+
 check_consumers()
 {
 	check "an event by its command" make_event
@@ -195,6 +203,7 @@ check_consumers()
 	check "perf list" perf_list
 	check "bpftrace, fields by name" by_bpftrace
 	check "trace-cmd" by_trace_cmd
+	check "KernelShark" by_kernelshark
 }
 
 has_options()

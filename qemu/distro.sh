@@ -28,7 +28,7 @@ make_disk()
 {
 	cp -r "$suites" "$disk/kselftest" &&
 	cp "$top"/qemu/job.sh "$top"/qemu/distro-guest.sh "$top"/qemu/containers-guest.sh \
-		"$disk" &&
+		"$top"/qemu/kernelshark.py "$disk" &&
 	echo "$tests" >"$disk/options" &&
 	for program in samples/user_events/user_events_example qemu/contained qemu/distro; do
 		gcc -O2 -g -fno-omit-frame-pointer -fno-inline -Wall -Werror -static \
