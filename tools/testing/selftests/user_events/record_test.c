@@ -1136,15 +1136,17 @@ static int record_batch(struct ft *ft, int fd, uint32_t *words, int count)
 static int create_others(struct ft *others)
 {
 	char name[32];
+	struct ft other;
 	int i, ret = 0;
 
 	for (i = 0; i < OTHERS && !ret; i++) {
 		snprintf(name, sizeof(name), "retired_other%d", i);
-		ret = ft_create(&others[i], name);
+		ret = ft_create(&other, name);
 		if (!ret)
-			ret = ft_set(&others[i], "buffer_size_kb", "4");
+			ret = ft_set(&other, "buffer_size_kb", "4");
 		if (!ret)
-			ret = ft_set(&others[i], "trace_marker", "older");
+			ret = ft_set(&other, "trace_marker", "older");
+		others[i] = other;
 	}
 	return ret;
 }

@@ -472,8 +472,7 @@ UE_TEST_F(resize, event_while_a_record_is_refused)
 
 	if (ue_write("dynamic_events", "p:" PROBE
 		     " rb_move_tail a=$stack0 b=$stack1 c=$stack2"))
-		SKIP(return, "no kprobe in the ring buffer: CONFIG_KPROBE_EVENTS and, "
-			     "beside the function tracer, CONFIG_KPROBE_EVENTS_ON_NOTRACE");
+		SKIP(return, "no kprobe there: CONFIG_KPROBE_EVENTS(_ON_NOTRACE)");
 
 	ft_close_raw(&self->ft);
 	ASSERT_EQ(0, ft_set(&self->ft, "buffer_subbuf_size_kb", "512"));
