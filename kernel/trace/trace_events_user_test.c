@@ -1625,7 +1625,31 @@ static void retired_elsewhere(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, has_records(&event, ages, now));
 }
 
+/* What one instance holds is not taken for what another one holds. */
+static void retired_places(struct kunit *test)
+{
+	struct trace_array *instances[8];
+	unsigned int i, nr;
+	u64 places = BIT_ULL(top_trace_array()->age_index);
+	char name[16];
+
+	for (nr = 0; nr < ARRAY_SIZE(instances); nr++) {
+		snprintf(name, sizeof(name), "kunit_%u", nr);
+		instances[nr] = trace_array_get_by_name(name, NULL);
+		if (!instances[nr])
+			break;
+		KUNIT_EXPECT_EQ(test, places & BIT_ULL(instances[nr]->age_index), 0);
+		places |= BIT_ULL(instances[nr]->age_index);
+	}
+	KUNIT_EXPECT_EQ(test, nr, ARRAY_SIZE(instances));
+	for (i = 0; i < nr; i++) {
+		trace_array_put(instances[i]);
+		KUNIT_EXPECT_EQ(test, trace_array_destroy(instances[i]), 0);
+	}
+}
+
 static struct kunit_case retired_tests[] = {
+	KUNIT_CASE(retired_places),
 	KUNIT_CASE(retired_never_recorded),
 	KUNIT_CASE(retired_bound),
 	KUNIT_CASE(retired_forgotten),
