@@ -89,8 +89,7 @@
 /* What separates words. isspace() has 0xa0 too, which is part of letters in UTF-8. */
 #define USER_EVENT_SPACES		" \t\n\v\f\r"
 
-/* Events that are gone: how many trace shows, and how many keep their number. */
-#define USER_EVENT_MAX_SHOWN		1024
+/* Most events that are gone and keep their number, as records may have it. */
 #define USER_EVENT_MAX_RETIRED		SZ_16K
 
 /* Most characters in the name of a group: a system has 63 at most. */
@@ -508,7 +507,8 @@ static char *format_print_fmt(const struct user_event_format *format)
  *   multi      one of several events of a name, which differ in their fields
  *   registry   all events, by group, name and, if multi, fields
  *   orphan     an event whose last reference could not be dropped yet
- *   retired    an event that is gone, but not its records
+ *   retired    an event that is gone, but not its records: while ftrace holds
+ *              their type number, and shows them
  *
  * event_mutex protects all of it. Only lookups do without: they find an event in
  * the registry under RCU, and take a reference unless that was the last one.
@@ -518,18 +518,6 @@ static char *format_print_fmt(const struct user_event_format *format)
  * make it an orphan. So is an event that ftrace still points to, from an eprobe
  * for example, until ftrace calls class->released. A work item drops the reference
  * of an orphan, unless whoever registers, deletes or drops an event comes first.
- *
- * A record in a buffer of ftrace has its event by type number only. So an event
- * that was ever recorded retires when it is destroyed:
- *
- *   registered --destroy--> shown ------> hidden ------> freed
- *             \--never recorded--------------------------/
- *
- *   shown    name and fields are there for readers of trace; the last
- *            USER_EVENT_MAX_SHOWN to retire
- *   hidden   its records are of an unknown type; the number stays taken
- *   freed    when numbers are needed and no buffer where the event was enabled
- *            has a record that old
  */
 
 /* The files of a group, by which it is opened. */
@@ -640,11 +628,10 @@ struct user_event_instance {
  *	hooked to it
  * @enablers: words that show @enabled, event_mutex
  * @node: in user_event_registry
- * @link: in group->list, then in that of the retired
+ * @link: in group->list
  * @multi_link: in user_event_multi, unhashed for a single-format event
  * @orphan_link: in user_event_orphans while that holds a reference
- * @retired: once it is destroyed, when that was, in ns of ktime_get_ns()
- * @instances: who may have a record of it then, see trace_retire_event_call()
+ * @retired: which records ftrace may have of it once it is destroyed
  * @dyn_event: in the list of dynamic_events
  * @rcu: freed after readers of the registry
  *
@@ -671,10 +658,7 @@ struct user_event {
 	struct hlist_node		multi_link;
 	union {
 		struct list_head	orphan_link;
-		struct {
-			u64		retired;
-			u64		instances;
-		};
+		struct retired_event	retired;
 	};
 	struct dyn_event		dyn_event;
 	struct rcu_head			rcu;
@@ -749,11 +733,6 @@ static LIST_HEAD(user_event_orphans);
 
 /* The reference of some orphan may be dropped by now. */
 static bool orphans_due;
-
-/* Retired events, the oldest first, event_mutex. */
-static LIST_HEAD(user_events_shown);
-static LIST_HEAD(user_events_hidden);
-static unsigned int nr_shown, nr_hidden;
 
 /*
  * The group of a file that is being opened, with a reference, or NULL: mkdir has
@@ -840,91 +819,34 @@ static void user_event_free_rcu(struct rcu_head *rcu)
 	user_event_free(container_of(rcu, struct user_event, rcu));
 }
 
-/* What is left of an event that retired; its group need not be there any more. */
+/*
+ * Free what showed records of a retired event. The format may still be compared with
+ * by who found the event in the registry.
+ */
+static void user_event_hidden(struct trace_event_call *call)
+{
+	struct user_event *event = event_of_call(call);
+
+	if (event->multi)
+		kfree(event->tracepoint.name);
+	kfree(call->print_fmt);
+	kfree_rcu_mightsleep(event->format);
+}
+
+static void user_event_forgotten(struct trace_event_call *call)
+{
+	struct user_event *event = event_of_call(call);
+
+	kfree_rcu(event, rcu);
+}
+
+/* Of retired events, whose group need not be there any more. */
 static struct trace_event_class retired_class = {
 	.system		= USER_EVENTS_SYSTEM,
 	.get_fields	= user_event_get_fields,
+	.hidden		= user_event_hidden,
+	.forgotten	= user_event_forgotten,
 };
-
-/*
- * Show @event no more and free what that took. Its number stays taken. The format
- * may still be compared with by who found the event in the registry.
- */
-static void user_event_hide(struct user_event *event)
-{
-	hide_trace_event(&event->call.event);
-	trace_destroy_fields(&event->call);
-	if (event->multi)
-		kfree(event->tracepoint.name);
-	kfree(event->call.print_fmt);
-	kfree_rcu_mightsleep(event->format);
-	list_move_tail(&event->link, &user_events_hidden);
-	nr_shown--;
-	nr_hidden++;
-}
-
-static void user_event_retire(struct user_event *event, u64 instances)
-{
-	lockdep_assert_held(&event_mutex);
-
-	kfree(event->losses);
-	event->call.class = &retired_class;
-	event->retired = ktime_get_ns();
-	event->instances = instances;
-	list_add_tail(&event->link, &user_events_shown);
-	if (++nr_shown > USER_EVENT_MAX_SHOWN) {
-		user_event_hide(list_first_entry(&user_events_shown, struct user_event,
-						 link));
-	}
-}
-
-/*
- * Does a buffer hold a record from before @event retired? Ages are by the clock of
- * the buffer, which differs from ktime by less than one part in 64 and a second.
- */
-static bool has_records(const struct user_event *event, const u64 *ages, u64 now)
-{
-	unsigned long instances[] = { BITMAP_FROM_U64(event->instances) };
-	u64 past = now - event->retired;
-	unsigned int i;
-
-	for_each_set_bit(i, instances, NR_TRACE_AGES) {
-		u64 age = ages[i];
-
-		if (age && (age > now || past < age + age / 64 + NSEC_PER_SEC))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Free the numbers of hidden events of which no buffer holds a record, from the
- * oldest on until one has to wait. Return: is there one?
- */
-static bool forget_hidden(void)
-{
-	struct user_event *event, *next;
-	u64 ages[NR_TRACE_AGES];
-	u64 now = ktime_get_ns();
-	bool found = false;
-
-	lockdep_assert_held(&event_mutex);
-
-	trace_oldest_ages(ages);
-	list_for_each_entry_safe(event, next, &user_events_hidden, link) {
-		if (has_records(event, ages, now)) {
-			if (found)
-				break;
-			continue;
-		}
-		list_del(&event->link);
-		unregister_trace_event(&event->call.event);
-		kfree_rcu(event, rcu);
-		nr_hidden--;
-		found = true;
-	}
-	return found;
-}
 
 /*
  * Is @limit reached? The last 1/32, but one at least, is for who may see to it that
@@ -941,10 +863,10 @@ static bool is_full(unsigned int nr, unsigned int limit)
 /* A type number, as far as those of retired events may be taken. */
 static bool take_number(struct user_event *event)
 {
-	if (is_full(nr_shown + nr_hidden, USER_EVENT_MAX_RETIRED) && !forget_hidden())
+	if (is_full(nr_retired_events, USER_EVENT_MAX_RETIRED) && !forget_retired_events())
 		return false;
 	return register_trace_event(&event->call.event) ||
-	       (forget_hidden() && register_trace_event(&event->call.event));
+	       (forget_retired_events() && register_trace_event(&event->call.event));
 }
 
 /*
@@ -954,13 +876,12 @@ static bool take_number(struct user_event *event)
  */
 static int user_event_destroy(struct user_event *event)
 {
-	u64 instances;
 	int ret;
 
 	lockdep_assert_held(&event_mutex);
 
 	ret = trace_event_dyn_busy(&event->call) ? -EBUSY :
-	      trace_retire_event_call(&event->call, &instances);
+	      trace_retire_event_call(&event->call, &event->retired);
 	if (ret < 0) {
 		refcount_set(&event->refs, 1);
 		if (!event->persistent)
@@ -974,10 +895,12 @@ static int user_event_destroy(struct user_event *event)
 	hash_del(&event->multi_link);
 	event->group->nr_events--;
 	nr_user_events--;
-	if (ret)
-		user_event_retire(event, instances);
-	else
+	if (!ret) {
 		call_rcu(&event->rcu, user_event_free_rcu);
+		return 0;
+	}
+	kfree(event->losses);
+	event->call.class = &retired_class;
 	return 0;
 }
 

@@ -1537,18 +1537,18 @@ static bool is_shown(int type)
 static void retired_never_recorded(struct kunit *test)
 {
 	struct user_event *event = get(test, "kunit u32 a", 0);
-	unsigned int shown = nr_shown;
+	unsigned int retired = nr_retired_events;
 	int type = event->call.event.type;
 
 	user_event_put(event);
-	KUNIT_EXPECT_EQ(test, nr_shown, shown);
+	KUNIT_EXPECT_EQ(test, nr_retired_events, retired);
 	KUNIT_EXPECT_FALSE(test, is_shown(type));
 }
 
 /* The last to retire are shown, and the numbers of all stay taken. */
 static void retired_bound(struct kunit *test)
 {
-	unsigned int hidden = nr_hidden;
+	unsigned int retired = nr_retired_events;
 	unsigned long *taken;
 	int first = retire_event(test);
 	int type, i;
@@ -1556,48 +1556,38 @@ static void retired_bound(struct kunit *test)
 	taken = kunit_kzalloc(test, BITS_TO_LONGS(SZ_64K) * sizeof(long), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, taken);
 	set_bit(first, taken);
-	for (i = 1; i < USER_EVENT_MAX_SHOWN; i++) {
+	for (i = 1; i < RETIRED_EVENTS_SHOWN; i++) {
 		type = retire_event(test);
 		KUNIT_ASSERT_FALSE(test, test_and_set_bit(type, taken));
 	}
 	KUNIT_EXPECT_TRUE(test, is_shown(first));
-	KUNIT_EXPECT_EQ(test, nr_shown, USER_EVENT_MAX_SHOWN);
 
 	KUNIT_ASSERT_FALSE(test, test_and_set_bit(retire_event(test), taken));
 	KUNIT_EXPECT_FALSE(test, is_shown(first));
 	KUNIT_EXPECT_TRUE(test, is_shown(type));
-	KUNIT_EXPECT_EQ(test, nr_shown, USER_EVENT_MAX_SHOWN);
-	KUNIT_EXPECT_GT(test, nr_hidden, hidden);
 	KUNIT_EXPECT_FALSE(test, test_and_set_bit(retire_event(test), taken));
+	KUNIT_EXPECT_EQ(test, nr_retired_events, retired + RETIRED_EVENTS_SHOWN + 2);
 }
 
-/* When the buffers are empty, numbers are free again. */
+/* When the buffers are empty, numbers are free again, but those of events shown. */
 static void retired_forgotten(struct kunit *test)
 {
-	struct user_event *event;
 	struct trace_array *tr;
 	u64 ages[NR_TRACE_AGES];
-	int type, shown = 0;
+	int i;
 
-	retire_event(test);
+	for (i = 0; i <= RETIRED_EVENTS_SHOWN; i++)
+		retire_event(test);
 	mutex_lock(&event_mutex);
 	list_for_each_entry(tr, &ftrace_trace_arrays, list)
 		tr->clear_trace = true;
 	tracing_reset_all_online_cpus();
 	trace_oldest_ages(ages);
-	while (!list_empty(&user_events_shown)) {
-		event = list_first_entry(&user_events_shown, struct user_event, link);
-		type = event->call.event.type;
-		user_event_hide(event);
-		shown += is_shown(type);
-		/* Who searches the registry may have found it there before. */
-		KUNIT_EXPECT_NOT_NULL(test, event->format);
-	}
 	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(ages, 0, sizeof(ages)), NULL);
-	KUNIT_EXPECT_EQ(test, shown, 0);
-	KUNIT_EXPECT_TRUE(test, forget_hidden());
-	KUNIT_EXPECT_EQ(test, nr_hidden, 0);
-	KUNIT_EXPECT_FALSE(test, forget_hidden());
+	KUNIT_EXPECT_GT(test, nr_retired_events, RETIRED_EVENTS_SHOWN);
+	KUNIT_EXPECT_TRUE(test, forget_retired_events());
+	KUNIT_EXPECT_EQ(test, nr_retired_events, RETIRED_EVENTS_SHOWN);
+	KUNIT_EXPECT_FALSE(test, forget_retired_events());
 	mutex_unlock(&event_mutex);
 }
 
@@ -1607,22 +1597,22 @@ static void retired_forgotten(struct kunit *test)
  */
 static void retired_elsewhere(struct kunit *test)
 {
-	struct user_event event = {
-		.retired = 1000 * NSEC_PER_SEC,
+	struct retired_event event = {
+		.time = 1000 * NSEC_PER_SEC,
 		.instances = BIT_ULL(3) | BIT_ULL(40),
 	};
 	u64 now = 1100 * NSEC_PER_SEC;
 	u64 ages[NR_TRACE_AGES] = {};
 
-	KUNIT_EXPECT_FALSE(test, has_records(&event, ages, now));
+	KUNIT_EXPECT_FALSE(test, retired_event_has_records(&event, ages, now));
 	ages[4] = U64_MAX;
-	KUNIT_EXPECT_FALSE(test, has_records(&event, ages, now));
+	KUNIT_EXPECT_FALSE(test, retired_event_has_records(&event, ages, now));
 	ages[3] = 90 * NSEC_PER_SEC;
-	KUNIT_EXPECT_FALSE(test, has_records(&event, ages, now));
+	KUNIT_EXPECT_FALSE(test, retired_event_has_records(&event, ages, now));
 	ages[40] = 99 * NSEC_PER_SEC;
-	KUNIT_EXPECT_TRUE(test, has_records(&event, ages, now));
+	KUNIT_EXPECT_TRUE(test, retired_event_has_records(&event, ages, now));
 	ages[40] = U64_MAX;
-	KUNIT_EXPECT_TRUE(test, has_records(&event, ages, now));
+	KUNIT_EXPECT_TRUE(test, retired_event_has_records(&event, ages, now));
 }
 
 /* What one instance holds is not taken for what another one holds. */
