@@ -1724,19 +1724,6 @@ static bool walk_is_writable(const struct folio_walk *walk)
 	}
 }
 
-/* Open-coded folio_walk_end(), annotated for sparse. */
-static void walk_end(struct folio_walk *walk, struct vm_area_struct *vma)
-{
-	__acquire(walk->ptl);
-	if (walk->level == FW_LEVEL_PTE) {
-		__acquire(RCU);
-		pte_unmap_unlock(walk->ptep, walk->ptl);
-	} else {
-		spin_unlock(walk->ptl);
-	}
-	vma_pgtable_walk_end(vma);
-}
-
 /*
  * Set or clear the bit of @enabler if the program could: where a page table entry
  * lets it write. The page table lock keeps the page in its place, and from being
@@ -1779,7 +1766,7 @@ static int write_word(struct mm_struct *mm, const struct user_event_enabler *ena
 	} else {
 		ret = folio_test_anon(folio) ? -EAGAIN : -ENXIO;
 	}
-	walk_end(&walk, vma);
+	folio_walk_end(&walk, vma);
 	return ret;
 }
 
