@@ -507,8 +507,8 @@ static char *format_print_fmt(const struct user_event_format *format)
  *   multi      one of several events of a name, which differ in their fields
  *   registry   all events, by group, name and, if multi, fields
  *   orphan     an event whose last reference could not be dropped yet
- *   retired    an event that is gone, but not its records: while ftrace holds
- *              their type number, and shows them
+ *   retired    an event that is gone, but not its records: ftrace has it, see
+ *              trace_retire_event_call()
  *
  * event_mutex protects all of it. Only lookups do without: they find an event in
  * the registry under RCU, and take a reference unless that was the last one.
@@ -895,12 +895,12 @@ static int user_event_destroy(struct user_event *event)
 	hash_del(&event->multi_link);
 	event->group->nr_events--;
 	nr_user_events--;
-	if (!ret) {
+	if (ret) {
+		kfree(event->losses);
+		event->call.class = &retired_class;
+	} else {
 		call_rcu(&event->rcu, user_event_free_rcu);
-		return 0;
 	}
-	kfree(event->losses);
-	event->call.class = &retired_class;
 	return 0;
 }
 
