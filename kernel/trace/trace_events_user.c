@@ -596,12 +596,12 @@ static const char * const loss_names[NR_LOSSES] = {
 
 /**
  * struct user_event_instance - an ftrace instance that records an event
- * @next: the next one
+ * @node: in event->recorders
  * @file: the event in that instance
  * @rcu: freed after readers
  */
 struct user_event_instance {
-	struct user_event_instance __rcu *next;
+	struct hlist_node		node;
 	struct trace_event_file		*file;
 	struct rcu_head			rcu;
 };
@@ -644,7 +644,7 @@ struct user_event {
 	bool				multi;
 	bool				perf;
 	bool				enabled;
-	struct user_event_instance __rcu *recorders;
+	struct hlist_head		recorders;
 	struct trace_event_call		call;
 	struct list_head		fields;
 	atomic_long_t			(*losses)[NR_LOSSES];
@@ -2788,30 +2788,27 @@ static int add_recorder(struct user_event *event, struct trace_event_file *file)
 	if (!instance)
 		return -ENOMEM;
 	instance->file = file;
-	RCU_INIT_POINTER(instance->next, rcu_access_pointer(event->recorders));
-	rcu_assign_pointer(event->recorders, instance);
+	hlist_add_head_rcu(&instance->node, &event->recorders);
 	return 0;
 }
 
 static void remove_recorder(struct user_event *event, struct trace_event_file *file)
 {
-	struct user_event_instance __rcu **link = &event->recorders;
 	struct user_event_instance *instance;
 
-	for (;; link = &instance->next) {
-		instance = rcu_dereference_protected(*link,
-						     lockdep_is_held(&event_mutex));
-		if (instance->file == file)
-			break;
+	hlist_for_each_entry(instance, &event->recorders, node) {
+		if (instance->file != file)
+			continue;
+		hlist_del_rcu(&instance->node);
+		kfree_rcu(instance, rcu);
+		return;
 	}
-	rcu_assign_pointer(*link, rcu_access_pointer(instance->next));
-	kfree_rcu(instance, rcu);
 }
 
 /* Update the words if the first consumer has attached or the last one detached. */
 static void consumers_changed(struct user_event *event)
 {
-	bool enabled = rcu_access_pointer(event->recorders) || event->perf;
+	bool enabled = !hlist_empty(&event->recorders) || event->perf;
 
 	if (event->enabled == enabled)
 		return;
@@ -3141,7 +3138,7 @@ static unsigned int lose(struct user_event *event, enum user_event_consumer cons
 /* Count a loss for every consumer: there is no memory for the record. */
 static void lose_everywhere(struct user_event *event)
 {
-	if (rcu_access_pointer(event->recorders))
+	if (!hlist_empty(&event->recorders))
 		lose(event, CONSUMER_FTRACE, LOSS_NO_MEMORY);
 	if (READ_ONCE(event->perf))
 		lose(event, CONSUMER_PERF, LOSS_NO_MEMORY);
@@ -3286,20 +3283,6 @@ static __always_inline unsigned int deliver_file(struct user_event *event,
 	return 0;
 }
 
-static __always_inline unsigned int deliver_files(struct user_event *event,
-						  struct user_event_instance *instance,
-						  struct trace_entry *entry, size_t size,
-						  unsigned int trace_ctx, bool report)
-{
-	unsigned int losses = 0;
-
-	do {
-		losses |= deliver_file(event, instance->file, entry, size, trace_ctx, report);
-		instance = rcu_dereference_sched(instance->next);
-	} while (unlikely(instance));
-	return losses;
-}
-
 #ifdef CONFIG_PERF_EVENTS
 
 /*
@@ -3398,21 +3381,20 @@ static __always_inline int deliver(struct user_event *event, struct trace_entry 
 				   size_t size, bool report)
 {
 	unsigned int trace_ctx = tracing_gen_ctx_task();
-	struct user_event_instance *recorders;
+	struct user_event_instance *instance;
 	unsigned int losses = 0;
 	bool perf;
 
 	guard(preempt_notrace)();
 
-	recorders = rcu_dereference_sched(event->recorders);
 	/* Pairs with user_event_class_reg(): call.perf_events is there. */
 	perf = smp_load_acquire(&event->perf);
-	if (unlikely(!recorders && !perf))
+	if (unlikely(hlist_empty(&event->recorders) && !perf))
 		return -EBADF;
 
 	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
-	if (recorders)
-		losses |= deliver_files(event, recorders, entry, size, trace_ctx, report);
+	hlist_for_each_entry_rcu(instance, &event->recorders, node)
+		losses |= deliver_file(event, instance->file, entry, size, trace_ctx, report);
 	if (perf)
 		losses |= deliver_perf(event, entry, size);
 
@@ -4204,7 +4186,7 @@ static int status_show(struct seq_file *m, void *v)
 	seq_puts(m, event->tracepoint.name);
 	if (event->enabled)
 		seq_puts(m, " # Used by");
-	if (rcu_access_pointer(event->recorders))
+	if (!hlist_empty(&event->recorders))
 		seq_puts(m, " ftrace");
 	if (event->perf)
 		seq_puts(m, " perf");

@@ -918,17 +918,10 @@ static int count_recorders(struct user_event *event, const struct trace_event_fi
 {
 	struct user_event_instance *instance;
 	bool found = false;
-	int nr = 0;
 
-	instance = rcu_dereference_protected(event->recorders,
-					     lockdep_is_held(&event_mutex));
-	while (instance) {
+	hlist_for_each_entry(instance, &event->recorders, node)
 		found |= instance->file == file;
-		instance = rcu_dereference_protected(instance->next,
-						     lockdep_is_held(&event_mutex));
-		nr++;
-	}
-	return found ? nr : -1;
+	return found ? hlist_count_nodes(&event->recorders) : -1;
 }
 
 /* Instances come and go in any order. */
@@ -949,7 +942,7 @@ static void registry_recorders(struct kunit *test)
 		remove_recorder(event, &file[0]);
 		KUNIT_EXPECT_EQ(test, count_recorders(event, &file[2]), 1);
 		remove_recorder(event, &file[2]);
-		KUNIT_EXPECT_NULL(test, rcu_access_pointer(event->recorders));
+		KUNIT_EXPECT_TRUE(test, hlist_empty(&event->recorders));
 	}
 	user_event_put(event);
 }
