@@ -1612,22 +1612,17 @@ static bool is_less_late(struct rb_node *a, const struct rb_node *b)
 	       rb_entry(b, struct user_event_enabler, late_node)->late;
 }
 
+static int compare_late(const void *late, const struct rb_node *node)
+{
+	return rb_entry(node, struct user_event_enabler, late_node)->late <= *(u64 *)late;
+}
+
 /* The enabler of @set with the lowest number above @late. */
 static struct user_event_enabler *next_late(const struct user_event_set *set, u64 late)
 {
-	struct user_event_enabler *enabler, *next = NULL;
-	struct rb_node *node = set->late.rb_node;
+	struct rb_node *node = rb_find_first(&late, &set->late, compare_late);
 
-	while (node) {
-		enabler = rb_entry(node, struct user_event_enabler, late_node);
-		if (enabler->late > late) {
-			next = enabler;
-			node = node->rb_left;
-		} else {
-			node = node->rb_right;
-		}
-	}
-	return next;
+	return node ? rb_entry(node, struct user_event_enabler, late_node) : NULL;
 }
 
 /*
