@@ -4434,32 +4434,26 @@ static struct dyn_event_operations user_event_dyn_ops = {
  * so that nobody begins to read it after that.
  */
 
-static int max_events_show(struct seq_file *m, void *v)
-{
-	struct user_event_group *group = m->private;
-
-	seq_printf(m, "%u\n", READ_ONCE(group->max_events));
-	return 0;
-}
-
 static int max_events_open(struct inode *inode, struct file *file)
 {
-	struct user_event_group *group = group_get(inode);
-	int ret;
+	file->private_data = group_get(inode);
+	return file->private_data ? 0 : -ENODEV;
+}
 
-	if (!group)
-		return -ENODEV;
+static ssize_t max_events_read(struct file *file, char __user *ubuf, size_t count,
+			       loff_t *ppos)
+{
+	struct user_event_group *group = file->private_data;
+	char text[16];
 
-	ret = single_open(file, max_events_show, group);
-	if (ret)
-		group_put(group);
-	return ret;
+	return simple_read_from_buffer(ubuf, count, ppos, text,
+				       sprintf(text, "%u\n", READ_ONCE(group->max_events)));
 }
 
 static ssize_t max_events_write(struct file *file, const char __user *ubuf,
 				size_t count, loff_t *ppos)
 {
-	struct user_event_group *group = file_inode(file)->i_private;
+	struct user_event_group *group = file->private_data;
 	unsigned int max;
 	int ret;
 
@@ -4474,15 +4468,15 @@ static ssize_t max_events_write(struct file *file, const char __user *ubuf,
 
 static int max_events_release(struct inode *inode, struct file *file)
 {
-	group_put(inode->i_private);
-	return single_release(inode, file);
+	group_put(file->private_data);
+	return 0;
 }
 
 static const struct file_operations max_events_fops = {
 	.open		= max_events_open,
-	.read		= seq_read,
+	.read		= max_events_read,
 	.write		= max_events_write,
-	.llseek		= seq_lseek,
+	.llseek		= default_llseek,
 	.release	= max_events_release,
 };
 
