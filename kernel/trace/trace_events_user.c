@@ -4661,28 +4661,15 @@ static struct ctl_table user_event_sysctls[] = {
 
 static int __init user_events_alloc(void)
 {
-	event_cache = KMEM_CACHE(user_event, SLAB_ACCOUNT);
-	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT);
-	owner_cache = KMEM_CACHE(user_event_mm, SLAB_ACCOUNT);
+	event_cache = KMEM_CACHE(user_event, SLAB_ACCOUNT | SLAB_PANIC);
+	enabler_cache = KMEM_CACHE(user_event_enabler, SLAB_ACCOUNT | SLAB_PANIC);
+	owner_cache = KMEM_CACHE(user_event_mm, SLAB_ACCOUNT | SLAB_PANIC);
 	/* max_active 1: every item takes event_mutex. */
 	user_event_wq = alloc_workqueue("user_events", WQ_UNBOUND, 1);
 	user_event_fault_wq = alloc_workqueue("user_events_fault", WQ_UNBOUND, WQ_MAX_ACTIVE);
-	if (!event_cache || !enabler_cache || !owner_cache || !user_event_wq ||
-	    !user_event_fault_wq)
+	if (!user_event_wq || !user_event_fault_wq)
 		return -ENOMEM;
 	return rhashtable_init(&user_event_registry, &registry_params);
-}
-
-/* Free what user_events_alloc() had allocated when it failed. */
-static void __init user_events_free(void)
-{
-	if (user_event_fault_wq)
-		destroy_workqueue(user_event_fault_wq);
-	if (user_event_wq)
-		destroy_workqueue(user_event_wq);
-	kmem_cache_destroy(owner_cache);
-	kmem_cache_destroy(enabler_cache);
-	kmem_cache_destroy(event_cache);
 }
 
 static int __init user_events_init(void)
@@ -4697,7 +4684,6 @@ static int __init user_events_init(void)
 
 	ret = user_events_alloc();
 	if (ret) {
-		user_events_free();
 		pr_warn("user_events: not available, error %d\n", ret);
 		return ret;
 	}
