@@ -3567,66 +3567,6 @@ static __always_inline ssize_t emit_staged(struct user_event_handle *handle,
 	return ret ?: count;
 }
 
-#ifndef unsafe_copy_long
-static __must_check __always_inline bool
-unsafe_copy_long(unsigned long *to, const unsigned long __user *from)
-{
-	unsafe_get_user(*to, from, fault);
-	return true;
-fault:
-	return false;
-}
-#endif
-
-/* Neither pointer need be aligned. */
-static __must_check __always_inline bool
-unsafe_copy_8_longs(unsigned long *to, const unsigned long __user *from)
-{
-	return unsafe_copy_long(to, from) && unsafe_copy_long(to + 1, from + 1) &&
-	       unsafe_copy_long(to + 2, from + 2) && unsafe_copy_long(to + 3, from + 3) &&
-	       unsafe_copy_long(to + 4, from + 4) && unsafe_copy_long(to + 5, from + 5) &&
-	       unsafe_copy_long(to + 6, from + 6) && unsafe_copy_long(to + 7, from + 7);
-}
-
-/*
- * Copy an index and a payload in one go, the index to where the common fields
- * will be. In line and word by word, as most records are a few words only.
- */
-static __always_inline bool stage_user(struct user_event_stage *stage,
-				       const char __user *from, size_t count)
-{
-	char *to = stage->record + sizeof(struct trace_entry);
-	const size_t word = sizeof(long);
-
-	if (!IS_ENABLED(CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS))
-		return !copy_from_user(&stage->index, from, count);
-
-	might_fault();
-	if (!user_read_access_begin(from, count))
-		return false;
-
-	unsafe_get_user(stage->index, (const u32 __user *)from, fault);
-	from += sizeof(stage->index);
-	count -= sizeof(stage->index);
-
-	for (; count >= 8 * word; count -= 8 * word, from += 8 * word, to += 8 * word) {
-		if (!unsafe_copy_8_longs((void *)to, (const void __user *)from))
-			goto fault;
-	}
-	for (; count >= word; count -= word, from += word, to += word) {
-		if (!unsafe_copy_long((void *)to, (const void __user *)from))
-			goto fault;
-	}
-	for (; count; count--)
-		unsafe_get_user(*to++, from++, fault);
-	user_read_access_end();
-	return true;
-
-fault:
-	user_read_access_end();
-	return false;
-}
-
 /* A record of a batch that is large, malformed, or cannot be read. */
 static int emit_record(struct user_event_handle *handle, struct iov_iter *from,
 		       struct user_event_stage *stage, size_t *done)
@@ -3764,7 +3704,8 @@ static ssize_t user_events_write(struct file *file, const char __user *ubuf,
 	if (unlikely((ppos && *ppos) || count < sizeof(stage.index)))
 		return -EFAULT;
 
-	if (unlikely(!fits_stage(count) || !stage_user(&stage, ubuf, count) ||
+	if (unlikely(!fits_stage(count) ||
+		     !copy_short_from_user(&stage.index, ubuf, count) ||
 		     stage.index == USER_EVENT_WRITE_BATCH))
 		return write_iter_fallback(file->private_data, ubuf, count, &stage);
 
