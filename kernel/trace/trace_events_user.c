@@ -33,7 +33,6 @@
 #include <linux/ctype.h>
 #include <linux/fs.h>
 #include <linux/hashtable.h>
-#include <linux/highmem.h>
 #include <linux/init.h>
 #include <linux/ioctl.h>
 #include <linux/jhash.h>
@@ -46,7 +45,6 @@
 #include <linux/rhashtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/user.h>
-#include <linux/secretmem.h>
 #include <linux/seq_buf.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -1647,16 +1645,6 @@ static unsigned int enabler_bit(const struct user_event_enabler *enabler)
 			   sizeof(long), IS_ENABLED(CONFIG_CPU_BIG_ENDIAN));
 }
 
-static void assign_shared_bit(unsigned int nr, unsigned long *word, bool value)
-{
-	if (test_bit(nr, word) == value)
-		return;
-	if (value)
-		set_bit(nr, word);
-	else
-		clear_bit(nr, word);
-}
-
 static int compare_page_bits(struct rb_node *a, const struct rb_node *b)
 {
 	return (int)rb_entry(a, struct user_event_page_bit, node)->nr -
@@ -1702,67 +1690,22 @@ static void page_bit_add(struct user_event_page_bit *bit, int change)
 
 	bit->enabled += change;
 	page = page_address(bit->pages->page[bit->nr / BITS_PER_PAGE_OF_WORDS]);
-	assign_shared_bit(nr % BITS_PER_LONG, page + nr / BITS_PER_LONG, bit->enabled);
+	assign_bit(nr % BITS_PER_LONG, page + nr / BITS_PER_LONG, bit->enabled);
 	flush_dcache_page(virt_to_page(page));
 }
 
-/* May the program write what is mapped here? */
-static bool walk_is_writable(const struct folio_walk *walk)
-{
-	switch (walk->level) {
-	case FW_LEVEL_PTE:
-		return pte_write(walk->pte);
-	case FW_LEVEL_PMD:
-		return pmd_write(walk->pmd);
-	default:
-		return pud_write(walk->pud);
-	}
-}
-
 /*
- * Set or clear the bit of @enabler if the program could: where a page table entry
- * lets it write. The page table lock keeps the page in its place, and from being
- * cleaned between the store and folio_mark_dirty().
+ * Set or clear the bit of @enabler where the program could, without a fault.
  *
  * Context: event_mutex, and mmap_lock of @mm for reading.
- * Return: 0; -EFAULT where no fault helps; -ENXIO where one may; -EAGAIN if the
- * page is still shared copy-on-write, as after each fork.
+ * Return: as assign_remote_bit().
  */
 static int write_word(struct mm_struct *mm, const struct user_event_enabler *enabler,
 		      bool value)
 {
-	unsigned long addr = enabler->key.addr;
-	struct vm_area_struct *vma;
-	struct folio_walk walk;
-	struct folio *folio;
-	void *kaddr;
-	int ret;
-
 	lockdep_assert_held(&event_mutex);
-
-	vma = vma_lookup(mm, addr);
-	if (!vma || vma_is_secretmem(vma) ||
-	    (vma->vm_flags & (VM_WRITE | VM_IO | VM_PFNMAP | VM_SHADOW_STACK)) != VM_WRITE)
-		return -EFAULT;
-
-	folio = folio_walk_start(&walk, vma, addr, 0);
-	if (!folio)
-		return -ENXIO;
-
-	if (walk_is_writable(&walk)) {
-		kaddr = kmap_local_page(walk.page);
-		assign_shared_bit(enabler_bit(enabler),
-				  kaddr + ALIGN_DOWN(offset_in_page(addr), sizeof(long)),
-				  value);
-		flush_dcache_page(walk.page);
-		kunmap_local(kaddr);
-		folio_mark_dirty(folio);
-		ret = 0;
-	} else {
-		ret = folio_test_anon(folio) ? -EAGAIN : -ENXIO;
-	}
-	folio_walk_end(&walk, vma);
-	return ret;
+	return assign_remote_bit(mm, ALIGN_DOWN(enabler->key.addr, sizeof(long)),
+				 enabler_bit(enabler), value);
 }
 
 /*

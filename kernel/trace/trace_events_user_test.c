@@ -585,9 +585,9 @@ static void word_on_this_machine(struct kunit *test)
 			clear = memory;
 			clear.words[i] &= ~(1U << bit);
 
-			assign_shared_bit(enabler_bit(&enabler), around, true);
+			assign_bit(enabler_bit(&enabler), around, true);
 			KUNIT_ASSERT_MEMEQ(test, &memory, &set, sizeof(memory));
-			assign_shared_bit(enabler_bit(&enabler), around, false);
+			assign_bit(enabler_bit(&enabler), around, false);
 			KUNIT_ASSERT_MEMEQ(test, &memory, &clear, sizeof(memory));
 		}
 	}
