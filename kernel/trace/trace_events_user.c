@@ -1508,24 +1508,8 @@ enum user_event_lane {
 	NR_LANES,
 };
 
-/**
- * struct user_event_faulter - a user in whose memory pages are faulted in
- * @node: in user_event_faulters
- * @who: see faulter_of_current()
- * @owners: owners that point here
- * @lane: work items running, and the owners whose turn comes when one of them ends
- *
- * Everything is protected by faults_lock.
- */
-struct user_event_faulter {
-	struct hlist_node		node;
-	u64				who;
-	unsigned int			owners;
-	struct user_event_lane_state {
-		unsigned int		running;
-		struct list_head	waiting;
-	}				lane[NR_LANES];
-};
+static_assert(sizeof_field(struct ucounts, user_event_faults) ==
+	      NR_LANES * sizeof(struct user_event_faults));
 
 /**
  * struct user_event_mm - an owner: what an address space registered
@@ -1540,12 +1524,12 @@ struct user_event_faulter {
  *	under event_mutex and owners_lock
  * @work: writes what is late, as far as that needs no waiting
  * @fault_work: faults in the memory of what is left, by lane
- * @fault_link: in user->lane[].waiting, faults_lock
+ * @fault_link: in user->user_event_faults[].waiting, faults_lock
  * @faulting: @fault_work waits, is queued or will look again, event_mutex
  */
 struct user_event_mm {
 	struct mm_struct		*mm;
-	struct user_event_faulter	*user;
+	struct ucounts			*user;
 	const struct cred		*cred;
 	struct mutex			lock;	/* changes and copies of the set */
 	struct user_event_set		*set;
@@ -1570,7 +1554,6 @@ struct user_event_missed {
 
 static DEFINE_SPINLOCK(owners_lock);
 static DEFINE_SPINLOCK(faults_lock);
-static DEFINE_HASHTABLE(user_event_faulters, 6);
 
 /* Number of the latest deferred write of all sets, event_mutex. */
 static u64 nr_late;
@@ -1817,86 +1800,32 @@ static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
  * number of others: charge the one who made it. Root makes them for others: there
  * charge the namespace.
  */
-static u64 faulter_of_current(void)
+static struct ucounts *ucounts_get_current(void)
 {
 	struct user_namespace *ns = current_user_ns();
-	u64 who = __kuid_val(current_uid());
+	kuid_t uid = current_uid();
 
-	for (; ns != &init_user_ns; ns = ns->parent)
-		who = __kuid_val(ns->owner) ?: (u64)ns->ns.inum << 32;
-	return who;
-}
-
-static struct user_event_faulter *faulter_find(u64 who)
-{
-	struct user_event_faulter *user;
-
-	lockdep_assert_held(&faults_lock);
-
-	hash_for_each_possible(user_event_faulters, user, node, who) {
-		if (user->who == who) {
-			user->owners++;
-			return user;
-		}
+	for (; ns != &init_user_ns; ns = ns->parent) {
+		uid = ns->owner;
+		if (ns->parent == &init_user_ns && uid_eq(uid, GLOBAL_ROOT_UID))
+			break;
 	}
-	return NULL;
-}
-
-static struct user_event_faulter *faulter_get(u64 who)
-{
-	struct user_event_faulter *user, *fresh;
-
-	spin_lock(&faults_lock);
-	user = faulter_find(who);
-	spin_unlock(&faults_lock);
-	if (user)
-		return user;
-
-	fresh = kzalloc(sizeof(*fresh), GFP_KERNEL_ACCOUNT);
-	if (!fresh)
-		return NULL;
-	fresh->who = who;
-	fresh->owners = 1;
-	INIT_LIST_HEAD(&fresh->lane[FAULTS_AT_ONCE].waiting);
-	INIT_LIST_HEAD(&fresh->lane[FAULTS_AND_WAITS].waiting);
-
-	spin_lock(&faults_lock);
-	user = faulter_find(who);
-	if (!user)
-		hash_add(user_event_faulters, &fresh->node, who);
-	spin_unlock(&faults_lock);
-	if (!user)
-		return fresh;
-	kfree(fresh);
-	return user;
-}
-
-static void faulter_put(struct user_event_faulter *user)
-{
-	bool last;
-
-	spin_lock(&faults_lock);
-	last = !--user->owners;
-	if (last)
-		hash_del(&user->node);
-	spin_unlock(&faults_lock);
-	if (last)
-		kfree(user);
+	return alloc_ucounts(ns, uid);
 }
 
 /* A work item of @user leaves @lane: the next one's turn. */
-static void fault_end(struct user_event_faulter *user, enum user_event_lane lane)
+static void fault_end(struct ucounts *user, enum user_event_lane lane)
 {
-	struct user_event_lane_state *state = &user->lane[lane];
+	struct user_event_faults *faults = &user->user_event_faults[lane];
 	struct user_event_mm *next;
 
 	spin_lock(&faults_lock);
-	next = list_first_entry_or_null(&state->waiting, struct user_event_mm, fault_link);
+	next = list_first_entry_or_null(&faults->waiting, struct user_event_mm, fault_link);
 	if (next) {
 		list_del_init(&next->fault_link);
 		queue_work(user_event_fault_wq, &next->fault_work[lane]);
 	} else {
-		state->running--;
+		faults->running--;
 	}
 	spin_unlock(&faults_lock);
 }
@@ -1918,7 +1847,7 @@ static void owner_put(struct user_event_mm *owner)
 	if (!refcount_dec_and_test(&owner->refs))
 		return;
 
-	faulter_put(owner->user);
+	put_ucounts(owner->user);
 	put_cred(owner->cred);
 	mmdrop(owner->mm);
 	kmem_cache_free(owner_cache, owner);
@@ -1930,15 +1859,16 @@ static void owner_put(struct user_event_mm *owner)
  */
 static void fault_begin(struct user_event_mm *owner, enum user_event_lane lane)
 {
-	struct user_event_lane_state *state = &owner->user->lane[lane];
+	struct user_event_faults *faults = &owner->user->user_event_faults[lane];
 	bool ended;
 
 	spin_lock(&faults_lock);
 	ended = !READ_ONCE(owner->set);
-	if (!ended && state->running == USER_EVENT_MAX_FAULTS) {
-		list_add_tail(&owner->fault_link, &state->waiting);
+	if (!ended && faults->running == USER_EVENT_MAX_FAULTS) {
+		list_add_tail(&owner->fault_link, &faults->waiting);
 	} else if (!ended) {
-		state->running++;
+		if (!faults->running++)
+			INIT_LIST_HEAD(&faults->waiting);
 		queue_work(user_event_fault_wq, &owner->fault_work[lane]);
 	}
 	spin_unlock(&faults_lock);
@@ -2260,7 +2190,7 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	if (!owner)
 		return NULL;
 
-	owner->user = faulter_get(faulter_of_current());
+	owner->user = ucounts_get_current();
 	if (!owner->user) {
 		kmem_cache_free(owner_cache, owner);
 		return NULL;
