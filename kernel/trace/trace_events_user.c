@@ -144,8 +144,8 @@ enum user_event_place {
 struct user_event_field {
 	const char		*type;
 	const char		*name;
-	u32			offset;
-	u32			size;
+	u16			offset;
+	u16			size;
 	u8			place;
 	bool			has_size;
 	bool			is_string;
@@ -289,7 +289,7 @@ static int parse_size(struct user_event_field *field, const char *size)
 	const struct basic_type *basic;
 
 	if (field->has_size)
-		return kstrtou32(size, 10, &field->size) || !field->size ? -EINVAL : 0;
+		return kstrtou16(size, 10, &field->size) || !field->size ? -EINVAL : 0;
 
 	if (field->place != PLACE_INLINE) {
 		field->size = sizeof(u32);
