@@ -977,23 +977,6 @@ static void user_event_put(struct user_event *event)
 	put_orphans();
 }
 
-/*
- * ftrace adds an event to all its instances and does not say where that
- * failed: look at the first of them, where it is the latest addition.
- */
-static bool ftrace_took_event(struct user_event *event)
-{
-	struct trace_array *tr = top_trace_array();
-	struct trace_event_file *file;
-
-	if (!tr)
-		return false;
-
-	file = list_first_entry_or_null(&tr->events, struct trace_event_file, list);
-	return file && file->event_call == &event->call && file->ei &&
-	       list_count_nodes(&event->fields) == event->format->nr_fields;
-}
-
 /* Show @event to ftrace and enter it in the registry. */
 static int user_event_publish(struct user_event *event)
 {
@@ -1009,8 +992,7 @@ static int user_event_publish(struct user_event *event)
 		return ret;
 	}
 
-	if (!ftrace_took_event(event) ||
-	    rhashtable_insert_fast(&user_event_registry, &event->node, registry_params)) {
+	if (rhashtable_insert_fast(&user_event_registry, &event->node, registry_params)) {
 		trace_remove_event_call(&event->call);
 		return -ENOMEM;
 	}

@@ -1168,6 +1168,27 @@ UE_TEST_F(fault, instance)
 	EXPECT_LT(0, self->ctx.failed);
 }
 
+/* A call that succeeded has put the event into the instance. */
+static int undo_register_in_instance(struct context *ctx)
+{
+	int ret = ft_switch(&ctx->ft, "fault_new", 1);
+
+	if (!ret && *ctx->words != 1U << 3)
+		ret = -EIO;
+
+	return ret ?: ft_switch(&ctx->ft, "fault_new", 0) ?: undo_register(ctx);
+}
+
+UE_TEST_F(fault, register_with_an_instance)
+{
+	const struct operation op = { call_register, undo_register_in_instance };
+
+	ASSERT_EQ(0, keep_one(&self->ctx));
+	ASSERT_EQ(0, ft_create(&self->ctx.ft, "fault"));
+	inject(_metadata, &self->ctx, &op);
+	EXPECT_LT(10, self->ctx.failed);
+}
+
 #define GROUP		"fault_group"
 
 static int call_group(struct context *ctx)
