@@ -707,16 +707,27 @@ static long anon_kib(void)
 	return pos ? atol(pos + 10) : -ENOENT;
 }
 
+static int become_user(void)
+{
+	return setresgid(STUCK_UID, STUCK_UID, STUCK_UID) ||
+	       setresuid(STUCK_UID, STUCK_UID, STUCK_UID);
+}
+
+/* Of a user namespace that root made, and root there. */
+static int become_root_of_a_namespace(void)
+{
+	return unshare(CLONE_NEWUSER) || ue_write("/proc/self/uid_map", "0 0 1");
+}
+
 /* Forks processes that are stuck, and ends them; they are one user's. */
-static void stuck_user(struct context *ctx, enum how how, const char *event)
+static void stuck_user(struct context *ctx, enum how how, int (*become)(void),
+		       const char *event)
 {
 	pid_t *pids = calloc(STUCK, sizeof(*pids));
 	int sock = ctx->sock[1];
 	struct held held;
 
-	if (!pids || held_map(&held, ctx, how) ||
-	    setresgid(STUCK_UID, STUCK_UID, STUCK_UID) ||
-	    setresuid(STUCK_UID, STUCK_UID, STUCK_UID))
+	if (!pids || held_map(&held, ctx, how) || become())
 		_exit(1);
 	if (ue_reg(ctx->fd, event, (uint32_t *)held.page, 9, NULL))
 		_exit(2);
@@ -763,47 +774,76 @@ static void stuck_user(struct context *ctx, enum how how, const char *event)
 	_exit(0);
 }
 
-UE_TEST_F(hold, many_of_one_user)
+/* A page that takes a file to fault it in: such a fault may wait. */
+static uint32_t *map_file(void)
 {
-	uint32_t *page = map_pages(1);
+	int fd = memfd_create("word", MFD_CLOEXEC);
+	void *page = MAP_FAILED;
+
+	if (fd >= 0 && !ftruncate(fd, page_size()))
+		page = mmap(NULL, page_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE,
+			    fd, 0);
+	close(fd);
+
+	return page == MAP_FAILED ? NULL : page;
+}
+
+/* Words of other users follow, whatever their page takes. */
+static void many_are_stuck(struct __test_metadata *_metadata, struct context *ctx,
+			   enum how how, int (*become)(void))
+{
+	uint32_t *page = map_pages(1), *file = map_file();
 	char before[16] = "";
 	long start, most;
 	pid_t pid;
 
-	ASSERT_TRUE(!!page);
-	ASSERT_EQ(0, ue_reg(self->ctx.fd, "hold_user", page, 0, NULL));
-	if (variant->how == BY_USERFAULTFD &&
+	ASSERT_TRUE(page && file);
+	ASSERT_EQ(0, ue_reg(ctx->fd, "hold_user", page, 0, NULL));
+	ASSERT_EQ(0, ue_reg(ctx->fd, "hold_user", file, 0, NULL));
+	if (how == BY_USERFAULTFD &&
 	    ue_read(UNPRIVILEGED, before, sizeof(before)) > 0)
 		ue_write(UNPRIVILEGED, "1");
 	start = anon_kib();
 	pid = fork_child();
 	ASSERT_LE(0, pid);
 	if (!pid)
-		stuck_user(&self->ctx, variant->how, "hold_user");
-	close(self->ctx.sock[1]);
-	ASSERT_EQ(0, hear(self->ctx.sock[0]));
+		stuck_user(ctx, how, become, "hold_user");
+	close(ctx->sock[1]);
+	ASSERT_EQ(0, hear(ctx->sock[0]));
 	if (*before)
 		ue_write(UNPRIVILEGED, before);
 
 	for (int i = 0; i < 5; i++) {
-		ASSERT_EQ(0, madvise((void *)page, page_size(),
-				     MADV_DONTNEED));
+		ASSERT_EQ(0, madvise(page, page_size(), MADV_DONTNEED));
+		ASSERT_EQ(0, madvise(file, page_size(), MADV_DONTNEED));
 		ASSERT_EQ(0, ue_switch("hold_user", 1));
 		wait_word(page, 1);
+		wait_word(file, 1);
 		ASSERT_EQ(0, ue_switch("hold_user", 0));
 	}
 	ASSERT_EQ(0, ue_switch("hold_user", 1));
 
 	/* All have ended: their memory comes back, most of it. */
-	ASSERT_EQ(0, tell(self->ctx.sock[0]));
-	ASSERT_EQ(0, hear(self->ctx.sock[0]));
+	ASSERT_EQ(0, tell(ctx->sock[0]));
+	ASSERT_EQ(0, hear(ctx->sock[0]));
 	most = start + (long)STUCK * STUCK_BYTES / 1024 / 4;
 	while (anon_kib() > most)
 		usleep(1000);
-	ASSERT_EQ(0, tell(self->ctx.sock[0]));
+	ASSERT_EQ(0, tell(ctx->sock[0]));
 	EXPECT_EQ(0, ue_wait(pid))
 		TH_LOG("the number is of the exit in stuck_user()");
 	ASSERT_EQ(0, ue_switch("hold_user", 0));
+}
+
+UE_TEST_F(hold, many_of_one_user)
+{
+	many_are_stuck(_metadata, &self->ctx, variant->how, become_user);
+}
+
+UE_TEST_F(hold, many_of_a_namespace)
+{
+	many_are_stuck(_metadata, &self->ctx, variant->how,
+		       become_root_of_a_namespace);
 }
 
 /*
