@@ -1496,7 +1496,7 @@ static_assert(sizeof_field(struct ucounts, user_event_faults) ==
 /**
  * struct user_event_mm - an owner: what an address space registered
  * @mm: address space, which points here; holds mm_count
- * @user: whose faults those of this memory are
+ * @user: who is charged for faults in this memory, holds a reference
  * @cred: of the task that registered or forked; a file system may answer nobody else
  * @lock: held to change or copy @set
  * @set: NULL once the last process is gone; changes as set->owners does
@@ -1575,6 +1575,7 @@ static bool is_less_late(struct rb_node *a, const struct rb_node *b)
 	       rb_entry(b, struct user_event_enabler, late_node)->late;
 }
 
+/* All numbers above @late match; rb_find_first() takes the lowest of them. */
 static int compare_late(const void *late, const struct rb_node *node)
 {
 	return rb_entry(node, struct user_event_enabler, late_node)->late <= *(u64 *)late;
@@ -4455,6 +4456,7 @@ static struct ctl_table user_event_sysctls[] = {
 	},
 };
 
+/* If that fails what it has made stays: nothing can use it, nor is it made again. */
 static int __init user_events_alloc(void)
 {
 	event_cache = KMEM_CACHE(user_event, SLAB_ACCOUNT | SLAB_PANIC);
