@@ -78,4 +78,7 @@ without_oom_traces "$races" >"$text" || die "cannot look for bugs in $1"
 [ -s "$work/found" ] || exit 0
 echo "error: the kernel reported bugs, see $1:"
 head -n 40 "$work/found" | sed 's/^/  | /'
+first=$(sed -n '1s/:.*//p' "$work/found")
+echo "error: the first of them, from line $first:"
+tail -n "+$first" "$text" | head -n 40 | sed 's/^/  | /'
 exit 1

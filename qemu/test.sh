@@ -68,7 +68,7 @@ else
 fi
 
 {
-	boot_kernel "$@"
+	boot_kernel "$@" 2>"$results/errors"
 	echo $? >"$results/status"
 } | tee "$output"
 
@@ -92,3 +92,7 @@ mayskip=
 grep -q '^CONFIG_FAULT_INJECTION_DEBUG_FS=y' "$obj/.config" || mayskip=fault_test
 awk -f "$top/qemu/tap.awk" -v cases="$cases" -v status="$(cat "$results/status")" \
 	-v mayskip="$mayskip" "$listed" "$kunit" "$output"
+status=$?
+# Last, where who reads a log looks first: what the kernel or QEMU reported.
+cat "$results/errors" >&2
+[ $status = 0 ]
