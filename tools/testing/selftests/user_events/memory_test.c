@@ -194,7 +194,7 @@ FIXTURE_TEARDOWN_PARENT(limit)
  * The kernel kills others for it, one after the other, as it needs more than all
  * of them give. The first ends while it still waits for memory, so it does not
  * hold what the end of a process takes. What the kernel writes to its log then
- * is no report of a bug: it is kept from the console.
+ * is no report of a bug.
  */
 UE_TEST_F(limit, victims_end)
 {
