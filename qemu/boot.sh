@@ -111,10 +111,12 @@ tty=ttyS0
 tsc="tsc=reliable no_timer_check"
 # Emulated CPUs that run side by side may go on with code that one of them has
 # patched (QEMU before 8.1): they meet the breakpoint that is gone, an oops. x86
-# patches calls when the first probe of a tracepoint comes and when the last one
-# goes. ftrace has probes in the scheduler while any event is on: let it be one
-# that does not come after boot, in an instance of its own.
-steady=trace_instance=recording,initcall:initcall_finish
+# patches the calls of a tracepoint when probes become one, several or none. ftrace
+# has probes in the scheduler while any event is on, and others for set_event_pid. Two
+# instances that have these events on, but record nothing, let there be several for
+# good, from when there is one CPU only.
+sched=sched:sched_switch,sched:sched_waking,sched:sched_wakeup,sched:sched_wakeup_new
+steady="trace_instance=steady^traceoff,$sched trace_instance=steadier^traceoff,$sched"
 serial="-serial file:$console"
 accel="-accel tcg,thread=$threads -cpu max"
 case $arch in
