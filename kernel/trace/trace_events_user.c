@@ -1496,8 +1496,9 @@ static_assert(sizeof_field(struct ucounts, user_event_faults) ==
 /**
  * struct user_event_mm - an owner: what an address space registered
  * @mm: address space, which points here; holds mm_count
- * @user: who is charged for faults in this memory, holds a reference
- * @cred: of the task that registered or forked; a file system may answer nobody else
+ * @user: who is charged for faults in this memory, holds a reference; changes under
+ *	event_mutex unless @faulting, as @cred does
+ * @cred: of the task whose memory it is; a file system may answer nobody else
  * @lock: held to change or copy @set
  * @set: NULL once the last process is gone; changes as set->owners does
  * @set_link: in set->owners
@@ -1779,14 +1780,14 @@ static int fault_in_word(struct mm_struct *mm, unsigned long addr, int why,
 }
 
 /*
- * Who is charged for faults of current. In a user namespace a user can become any
- * number of others: charge the one who made it. Root makes them for others: there
- * charge the namespace.
+ * Who is charged for faults in memory of somebody with @cred. In a user namespace a
+ * user can become any number of others: charge the one who made it. Root makes them
+ * for others: there charge the namespace.
  */
-static struct ucounts *ucounts_get_current(void)
+static struct ucounts *fault_user(const struct cred *cred)
 {
-	struct user_namespace *ns = current_user_ns();
-	kuid_t uid = current_uid();
+	struct user_namespace *ns = cred->user_ns;
+	kuid_t uid = cred->uid;
 
 	for (; ns != &init_user_ns; ns = ns->parent) {
 		uid = ns->owner;
@@ -1794,6 +1795,21 @@ static struct ucounts *ucounts_get_current(void)
 			break;
 	}
 	return alloc_ucounts(ns, uid);
+}
+
+/* Whose memory it is now, NULL if the kernel does not know. */
+static const struct cred *cred_of_mm(struct mm_struct *mm)
+{
+	const struct cred *cred = NULL;
+#ifdef CONFIG_MEMCG
+	struct task_struct *task;
+
+	guard(rcu)();
+	task = rcu_dereference(mm->owner);
+	if (task)
+		cred = get_task_cred(task);
+#endif
+	return cred;
 }
 
 /* A work item of @user leaves @lane: the next one's turn. */
@@ -2002,9 +2018,13 @@ static int next_fault(struct user_event_mm *owner, enum user_event_lane lane,
 static void fault_in_words(struct user_event_mm *owner, enum user_event_lane lane,
 			   int (*fault)(struct mm_struct *mm, unsigned long addr))
 {
-	const struct cred *old_cred = override_creds(owner->cred);
+	/* Both change once nothing is left, which is before this turn has ended. */
+	const struct cred *cred = get_cred(owner->cred);
+	struct ucounts *user = get_ucounts(owner->user);
+	const struct cred *old_cred = override_creds(cred);
 	struct user_event_missed missed = {};
 	unsigned int attempt = 0;
+	bool waits = false;
 	u64 last = 0;
 	int why, ret;
 
@@ -2023,20 +2043,22 @@ static void fault_in_words(struct user_event_mm *owner, enum user_event_lane lan
 		      fault_in_word(owner->mm, missed.addr, why, &attempt, fault);
 		mmput(owner->mm);
 
-		if (ret == -EBUSY && lane == FAULTS_AT_ONCE) {
-			revert_creds(old_cred);
-			fault_end(owner->user, lane);
-			fault_begin(owner, FAULTS_AND_WAITS);
-			return;
-		}
+		waits = ret == -EBUSY && lane == FAULTS_AT_ONCE;
+		if (waits)
+			break;
 		if (ret == -ENOMEM && ++attempt < USER_EVENT_FAULT_ATTEMPTS)
 			continue;
 		if (ret)
 			give_up_word(owner, &missed);
 	}
 	revert_creds(old_cred);
-	fault_end(owner->user, lane);
-	owner_put(owner);
+	put_cred(cred);
+	fault_end(user, lane);
+	put_ucounts(user);
+	if (waits)
+		fault_begin(owner, FAULTS_AND_WAITS);
+	else
+		owner_put(owner);
 }
 
 static void owner_faults_at_once(struct work_struct *work)
@@ -2134,6 +2156,30 @@ void user_event_mm_release(struct user_event_mm *owner)
 		set_discard(set);
 }
 
+/* Have faults begin for @owner, on the account of whoever its memory belongs to now. */
+static void owner_fault(struct user_event_mm *owner)
+{
+	const struct cred *cred = cred_of_mm(owner->mm);
+	struct ucounts *user = cred ? fault_user(cred) : NULL;
+
+	mutex_lock(&event_mutex);
+	if (!owner->faulting) {
+		if (user) {
+			swap(owner->cred, cred);
+			swap(owner->user, user);
+		}
+		owner->faulting = true;
+		refcount_inc(&owner->refs);
+		fault_begin(owner, FAULTS_AT_ONCE);
+	}
+	mutex_unlock(&event_mutex);
+
+	if (user)
+		put_ucounts(user);
+	if (cred)
+		put_cred(cred);
+}
+
 /*
  * What is late is first tried here, without waiting for memory, so that no other
  * word and no other process can hold it up.
@@ -2154,13 +2200,10 @@ static void owner_work(struct work_struct *work)
 		why = settle_words(owner, USER_EVENT_SETTLE_BATCH, &missed);
 		mmap_read_unlock(owner->mm);
 	}
-	if (why < 0 && !owner->faulting) {
-		owner->faulting = true;
-		refcount_inc(&owner->refs);
-		fault_begin(owner, FAULTS_AT_ONCE);
-	}
 	mutex_unlock(&event_mutex);
-	if (why > 0)
+	if (why < 0)
+		owner_fault(owner);
+	else if (why > 0)
 		owner_queue(owner);
 	owner_put(owner);
 }
@@ -2173,7 +2216,7 @@ static struct user_event_mm *owner_alloc(struct mm_struct *mm)
 	if (!owner)
 		return NULL;
 
-	owner->user = ucounts_get_current();
+	owner->user = fault_user(current_cred());
 	if (!owner->user) {
 		kmem_cache_free(owner_cache, owner);
 		return NULL;

@@ -719,20 +719,32 @@ static int become_root_of_a_namespace(void)
 	return unshare(CLONE_NEWUSER) || ue_write("/proc/self/uid_map", "0 0 1");
 }
 
-/* Forks processes that are stuck, and ends them; they are one user's. */
-static void stuck_user(struct context *ctx, enum how how, int (*become)(void),
+static int stay(void)
+{
+	return 0;
+}
+
+/* Who the processes are that get stuck: one user, before they fork or afterwards. */
+struct stuck {
+	enum how how;
+	int (*parent)(void);
+	int (*child)(void);
+};
+
+/* Forks processes that are stuck, and ends them. */
+static void stuck_user(struct context *ctx, const struct stuck *stuck,
 		       const char *event)
 {
 	pid_t *pids = calloc(STUCK, sizeof(*pids));
 	int sock = ctx->sock[1];
 	struct held held;
 
-	if (!pids || held_map(&held, ctx, how) || become())
+	if (!pids || held_map(&held, ctx, stuck->how) || stuck->parent())
 		_exit(1);
 	if (ue_reg(ctx->fd, event, (uint32_t *)held.page, 9, NULL))
 		_exit(2);
-	if (how == BY_FUSE && (fuse_tell(held.server, HOLD) ||
-			       held_hold(&held)))
+	if (stuck->how == BY_FUSE &&
+	    (fuse_tell(held.server, HOLD) || held_hold(&held)))
 		_exit(3);
 	for (int i = 0; i < STUCK; i++) {
 		int ready[2];
@@ -745,9 +757,11 @@ static void stuck_user(struct context *ctx, enum how how, int (*become)(void),
 		if (!pids[i]) {
 			char *mem = malloc(STUCK_BYTES);
 
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			if (!mem || (how == BY_USERFAULTFD && held_hold(&held)))
+			if (!mem || stuck->child() ||
+			    (stuck->how == BY_USERFAULTFD && held_hold(&held)))
 				_exit(1);
+			/* Who becomes another user has none. */
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			memset(mem, 1, STUCK_BYTES);
 			if (tell(ready[1]))
 				_exit(1);
@@ -790,7 +804,7 @@ static uint32_t *map_file(void)
 
 /* Words of other users follow, whatever their page takes. */
 static void many_are_stuck(struct __test_metadata *_metadata, struct context *ctx,
-			   enum how how, int (*become)(void))
+			   const struct stuck *stuck)
 {
 	uint32_t *page = map_pages(1), *file = map_file();
 	char before[16] = "";
@@ -800,14 +814,14 @@ static void many_are_stuck(struct __test_metadata *_metadata, struct context *ct
 	ASSERT_TRUE(page && file);
 	ASSERT_EQ(0, ue_reg(ctx->fd, "hold_user", page, 0, NULL));
 	ASSERT_EQ(0, ue_reg(ctx->fd, "hold_user", file, 0, NULL));
-	if (how == BY_USERFAULTFD &&
+	if (stuck->how == BY_USERFAULTFD &&
 	    ue_read(UNPRIVILEGED, before, sizeof(before)) > 0)
 		ue_write(UNPRIVILEGED, "1");
 	start = anon_kib();
 	pid = fork_child();
 	ASSERT_LE(0, pid);
 	if (!pid)
-		stuck_user(ctx, how, become, "hold_user");
+		stuck_user(ctx, stuck, "hold_user");
 	close(ctx->sock[1]);
 	ASSERT_EQ(0, hear(ctx->sock[0]));
 	if (*before)
@@ -837,13 +851,24 @@ static void many_are_stuck(struct __test_metadata *_metadata, struct context *ct
 
 UE_TEST_F(hold, many_of_one_user)
 {
-	many_are_stuck(_metadata, &self->ctx, variant->how, become_user);
+	const struct stuck stuck = { variant->how, become_user, stay };
+
+	many_are_stuck(_metadata, &self->ctx, &stuck);
 }
 
 UE_TEST_F(hold, many_of_a_namespace)
 {
-	many_are_stuck(_metadata, &self->ctx, variant->how,
-		       become_root_of_a_namespace);
+	const struct stuck stuck = { variant->how, become_root_of_a_namespace, stay };
+
+	many_are_stuck(_metadata, &self->ctx, &stuck);
+}
+
+/* What root registered and a fork copied is that of the user whose process it is now. */
+UE_TEST_F(hold, many_that_give_up_root)
+{
+	const struct stuck stuck = { variant->how, stay, become_user };
+
+	many_are_stuck(_metadata, &self->ctx, &stuck);
 }
 
 /*
