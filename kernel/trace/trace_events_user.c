@@ -2797,6 +2797,8 @@ static int user_event_class_reg(struct trace_event_call *call, enum trace_reg ty
  *         deliver_particular()    one that has triggers or a filter
  *       deliver_perf()
  *         run_programs()          of BPF, which may keep the record from perf
+ *       answer()                  to the writer, if somebody did not take it
+ *         run_all_triggers()      those that waited for what all others do
  *
  * A record is put together once, by a copy that may fault like that of any
  * system call, and checked once. Then every consumer gets the same bytes: none
@@ -3104,17 +3106,21 @@ static enum event_trigger_type run_triggers(struct trace_event_file *file,
 				 EVENT_FILE_FL_SOFT_DISABLED | EVENT_FILE_FL_FILTERED | \
 				 EVENT_FILE_FL_PID_FILTER)
 
+/* Beside the bits of enum user_event_loss: run_all_triggers() has to. */
+#define TRIGGERS_WAIT	BIT(NR_LOSSES)
+
 /*
  * deliver_file() where there are triggers, a filter or a list of pids. All of
  * them look at the record as staged: behind it in the buffer are other records.
  *
  *   1. Triggers that ask for nothing run first, as for any event.
  *   2. Who wants the record? If the instance does, is there room?
- *   3. If not, a writer that is told so will try again: no trigger has run yet,
- *      nor does one.
- *   4. Triggers that ask for fields run, wanted or not, on or off. One that
+ *   3. Triggers that ask for fields run, wanted or not, on or off. One that
  *      switches the instance on does so for the next record.
- *   5. The record is committed, and what may only follow that is done.
+ *   4. The record is committed, and what may only follow that is done.
+ *
+ * A writer that is told of losses may try again: no trigger runs before all
+ * consumers have decided, and then those of all instances do, or none.
  */
 static noinline unsigned int deliver_particular(struct user_event *event,
 						struct trace_event_file *file,
@@ -3130,7 +3136,12 @@ static noinline unsigned int deliver_particular(struct user_event *event,
 	unsigned int losses = 0;
 	bool wanted;
 
-	if (plain && !report)
+	if (report && (cond || plain)) {
+		losses = TRIGGERS_WAIT;
+		cond = false;
+		plain = false;
+	}
+	if (plain)
 		event_triggers_call(file, NULL, NULL, NULL);
 
 	wanted = !ignored && !(flags & EVENT_FILE_FL_SOFT_DISABLED) &&
@@ -3138,13 +3149,9 @@ static noinline unsigned int deliver_particular(struct user_event *event,
 		  filter_match_preds(rcu_dereference_sched(file->filter), entry));
 	if (wanted && !file_reserve(&fbuffer, file, entry, size, trace_ctx)) {
 		wanted = false;
-		losses = file_refused(event, file, size);
-		if (report && losses & ~BIT(LOSS_TOO_BIG))
-			return losses;
+		losses |= file_refused(event, file, size);
 	}
 
-	if (plain && report)
-		event_triggers_call(file, NULL, NULL, NULL);
 	if (cond && wanted)
 		post = event_triggers_call(file, fbuffer.buffer, entry, fbuffer.event);
 	else if (cond && !ignored)
@@ -3157,9 +3164,34 @@ static noinline unsigned int deliver_particular(struct user_event *event,
 	return losses;
 }
 
+/* The triggers of all instances, after the record has been delivered. */
+static void run_all_triggers(struct user_event *event, struct trace_entry *entry)
+{
+	unsigned int trace_ctx = tracing_gen_ctx_dec();
+	struct user_event_instance *instance;
+
+	/* perf has its own common fields. */
+	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
+	hlist_for_each_entry_rcu(instance, &event->recorders, node) {
+		struct trace_event_file *file = instance->file;
+		enum event_trigger_type post = ETT_NONE;
+		unsigned long flags = file->flags;
+
+		if (!(flags & EVENT_FILE_FL_TRIGGER_COND)) {
+			if (flags & EVENT_FILE_FL_TRIGGER_MODE)
+				event_triggers_call(file, NULL, NULL, NULL);
+			continue;
+		}
+		if (!(flags & EVENT_FILE_FL_PID_FILTER) || !trace_event_ignore_this_pid(file))
+			post = run_triggers(file, entry, trace_ctx);
+		if (post)
+			event_triggers_post_call(file, post);
+	}
+}
+
 /*
  * Context: preemption disabled.
- * Return: losses, a bit for each enum user_event_loss.
+ * Return: losses, a bit for each enum user_event_loss, and TRIGGERS_WAIT.
  */
 static __always_inline unsigned int deliver_file(struct user_event *event,
 						 struct trace_event_file *file,
@@ -3259,6 +3291,19 @@ static unsigned int deliver_perf(struct user_event *event, struct trace_entry *e
 
 #endif /* CONFIG_PERF_EVENTS */
 
+/* Not everybody took the record, or triggers have waited: what is the writer told? */
+static noinline int answer(struct user_event *event, struct trace_entry *entry,
+			   unsigned int losses, bool report)
+{
+	bool too_big = losses & BIT(LOSS_TOO_BIG);
+
+	if (report && !too_big && losses & ~TRIGGERS_WAIT)
+		return -ENOBUFS;
+	if (losses & TRIGGERS_WAIT)
+		run_all_triggers(event, entry);
+	return too_big ? -E2BIG : 0;
+}
+
 /**
  * deliver - hand a record to every consumer
  * @event: event
@@ -3292,11 +3337,7 @@ static __always_inline int deliver(struct user_event *event, struct trace_entry 
 	if (perf)
 		losses |= deliver_perf(event, entry, size);
 
-	if (likely(!losses))
-		return 0;
-	if (losses & BIT(LOSS_TOO_BIG))
-		return -E2BIG;
-	return report ? -ENOBUFS : 0;
+	return likely(!losses) ? 0 : answer(event, entry, losses, report);
 }
 
 /*

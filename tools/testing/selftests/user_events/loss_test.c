@@ -606,6 +606,65 @@ UE_TEST_F(loss, ftrace_two_instances)
 	EXPECT_EQ(0, ft_destroy(&other));
 }
 
+/*
+ * A record that was refused is tried again: until everybody has room it has run no
+ * trigger anywhere, and a histogram counts it once. @ft has the triggers.
+ */
+static void check_triggers(struct __test_metadata *_metadata,
+			   struct _test_data_loss *self, struct ft *ft)
+{
+	static const char hist[] = "hist:keys=common_pid";
+	char path[512];
+	int count;
+
+	ASSERT_EQ(0, ft_trigger(ft, self->event, hist));
+	snprintf(path, sizeof(path), "%s", ft_event_path(ft, self->event, "hist"));
+	count = fill(self);
+	ASSERT_LT(0, count);
+	EXPECT_EQ(count, file_number(path, "Hits:"));
+
+	/* One that asks for nothing of the record. */
+	ASSERT_EQ(0, ft_trigger(ft, self->event, "!hist:keys=common_pid"));
+	ASSERT_EQ(0, ft_trigger(ft, self->event, "traceoff"));
+	EXPECT_EQ(-ENOBUFS, send_seq(self, count));
+	EXPECT_EQ(1, file_number(ft_path(ft, "tracing_on"), ""));
+
+	/* Nobody tries again what was lost without a word. */
+	EXPECT_EQ(8, send_plain(self, count));
+	EXPECT_EQ(0, file_number(ft_path(ft, "tracing_on"), ""));
+	EXPECT_EQ(0, ft_trigger(ft, self->event, "!traceoff"));
+}
+
+UE_TEST_F(loss, triggers_while_another_instance_is_full)
+{
+	struct ft other;
+
+	ASSERT_EQ(0, open_small_ft(self));
+	ASSERT_EQ(0, ft_create(&other, "loss_other"));
+	ASSERT_EQ(0, ft_switch(&other, self->event, 1));
+	check_triggers(_metadata, self, &other);
+	EXPECT_EQ(0, ft_destroy(&other));
+}
+
+UE_TEST_F(loss, triggers_while_a_later_instance_is_full)
+{
+	struct ft other;
+
+	ASSERT_EQ(0, ft_create(&other, "loss_other"));
+	ASSERT_EQ(0, ft_switch(&other, self->event, 1));
+	ASSERT_EQ(0, open_small_ft(self));
+	check_triggers(_metadata, self, &other);
+	EXPECT_EQ(0, ft_destroy(&other));
+}
+
+/* The event is off there, but for its triggers. */
+UE_TEST_F(loss, triggers_while_perf_is_full)
+{
+	ASSERT_EQ(0, ft_create(&self->ft, "loss"));
+	ASSERT_EQ(0, pf_open(&self->pf, self->id, 0, -1, 1));
+	check_triggers(_metadata, self, &self->ft);
+}
+
 UE_TEST_F(loss, ftrace_full_perf_not)
 {
 	int count;
