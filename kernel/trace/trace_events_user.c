@@ -1797,21 +1797,6 @@ static struct ucounts *fault_user(const struct cred *cred)
 	return alloc_ucounts(ns, uid);
 }
 
-/* Whose memory it is now, NULL if the kernel does not know. */
-static const struct cred *cred_of_mm(struct mm_struct *mm)
-{
-	const struct cred *cred = NULL;
-#ifdef CONFIG_MEMCG
-	struct task_struct *task;
-
-	guard(rcu)();
-	task = rcu_dereference(mm->owner);
-	if (task)
-		cred = get_task_cred(task);
-#endif
-	return cred;
-}
-
 /* A work item of @user leaves @lane: the next one's turn. */
 static void fault_end(struct ucounts *user, enum user_event_lane lane)
 {
@@ -2159,7 +2144,7 @@ void user_event_mm_release(struct user_event_mm *owner)
 /* Have faults begin for @owner, on the account of whoever its memory belongs to now. */
 static void owner_fault(struct user_event_mm *owner)
 {
-	const struct cred *cred = cred_of_mm(owner->mm);
+	const struct cred *cred = get_mm_cred(owner->mm);
 	struct ucounts *user = cred ? fault_user(cred) : NULL;
 
 	mutex_lock(&event_mutex);
