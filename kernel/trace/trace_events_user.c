@@ -2782,8 +2782,8 @@ static int user_event_class_reg(struct trace_event_call *call, enum trace_reg ty
  *         deliver_particular()    one that has triggers or a filter
  *       deliver_perf()
  *         run_programs()          of BPF, which may keep the record from perf
- *       answer()                  to the writer, if somebody did not take it
- *         run_all_triggers()      those that waited for what all others do
+ *       answer()                  to the writer, if somebody did not take it; runs
+ *                                 the triggers that waited for that
  *
  * A record is put together once, by a copy that may fault like that of any
  * system call, and checked once. Then every consumer gets the same bytes: none
@@ -3064,34 +3064,11 @@ static __always_inline bool file_reserve(struct trace_event_buffer *fbuffer,
 	return true;
 }
 
-/*
- * Run the triggers that read fields of a record which is not in the buffer. Of the
- * ring buffer event they only use the time stamp: reserve one with the common
- * fields only. If the buffer is full or off, ftrace uses its temp_buffer.
- */
-static enum event_trigger_type run_triggers(struct trace_event_file *file,
-					    struct trace_entry *entry,
-					    unsigned int trace_ctx)
-{
-	struct ring_buffer_event *rb_event;
-	enum event_trigger_type post;
-	struct trace_buffer *buffer;
-
-	rb_event = trace_event_buffer_lock_reserve(&buffer, file, entry->type,
-						   sizeof(*entry), trace_ctx);
-	if (!rb_event)
-		return ETT_NONE;
-
-	post = event_triggers_call(file, buffer, entry, rb_event);
-	__trace_event_discard_commit(buffer, rb_event);
-	return post;
-}
-
 #define FILE_IS_PARTICULAR	(EVENT_FILE_FL_TRIGGER_MODE | EVENT_FILE_FL_TRIGGER_COND | \
 				 EVENT_FILE_FL_SOFT_DISABLED | EVENT_FILE_FL_FILTERED | \
 				 EVENT_FILE_FL_PID_FILTER)
 
-/* Beside the bits of enum user_event_loss: run_all_triggers() has to. */
+/* Beside the bits of enum user_event_loss: answer() is to run them. */
 #define TRIGGERS_WAIT	BIT(NR_LOSSES)
 
 /*
@@ -3139,39 +3116,14 @@ static noinline unsigned int deliver_particular(struct user_event *event,
 
 	if (cond && wanted)
 		post = event_triggers_call(file, fbuffer.buffer, entry, fbuffer.event);
-	else if (cond && !ignored)
-		post = run_triggers(file, entry, trace_ctx);
+	else if (cond)
+		event_triggers_run(file, entry);
 
 	if (wanted)
 		trace_event_buffer_commit_wanted(&fbuffer);
 	if (post)
 		event_triggers_post_call(file, post);
 	return losses;
-}
-
-/* The triggers of all instances, after the record has been delivered. */
-static void run_all_triggers(struct user_event *event, struct trace_entry *entry)
-{
-	unsigned int trace_ctx = tracing_gen_ctx_dec();
-	struct user_event_instance *instance;
-
-	/* perf has its own common fields. */
-	tracing_generic_entry_update(entry, event->call.event.type, trace_ctx);
-	hlist_for_each_entry_rcu(instance, &event->recorders, node) {
-		struct trace_event_file *file = instance->file;
-		enum event_trigger_type post = ETT_NONE;
-		unsigned long flags = file->flags;
-
-		if (!(flags & EVENT_FILE_FL_TRIGGER_COND)) {
-			if (flags & EVENT_FILE_FL_TRIGGER_MODE)
-				event_triggers_call(file, NULL, NULL, NULL);
-			continue;
-		}
-		if (!(flags & EVENT_FILE_FL_PID_FILTER) || !trace_event_ignore_this_pid(file))
-			post = run_triggers(file, entry, trace_ctx);
-		if (post)
-			event_triggers_post_call(file, post);
-	}
 }
 
 /*
@@ -3281,11 +3233,17 @@ static noinline int answer(struct user_event *event, struct trace_entry *entry,
 			   unsigned int losses, bool report)
 {
 	bool too_big = losses & BIT(LOSS_TOO_BIG);
+	struct user_event_instance *instance;
 
 	if (report && !too_big && losses & ~TRIGGERS_WAIT)
 		return -ENOBUFS;
-	if (losses & TRIGGERS_WAIT)
-		run_all_triggers(event, entry);
+	if (losses & TRIGGERS_WAIT) {
+		/* perf has its own common fields. */
+		tracing_generic_entry_update(entry, event->call.event.type,
+					     tracing_gen_ctx_dec());
+		hlist_for_each_entry_rcu(instance, &event->recorders, node)
+			event_triggers_run(instance->file, entry);
+	}
 	return too_big ? -E2BIG : 0;
 }
 
